@@ -1,0 +1,3 @@
+"""polyvec: one server for embeddings of text and images."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,7 @@
+"""``python -m polyvec`` is the command line."""
+
+import sys
+
+from polyvec.cli import main
+
+sys.exit(main())

@@ -1,0 +1,105 @@
+"""What the engine asks of a runtime: load a model, then run batches of it."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from polyvec.models._model import Model
+from polyvec.types import Float32Array, IntArray, Modality
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """How to run a model.
+
+    Attributes:
+        device: ``cpu``, or what the runtime calls another device (``GPU.1``, ``cuda:0``).
+        dtype: Wanted precision; ``auto`` is bfloat16 where the CPU has it natively, else float32.
+        num_sessions: Batches that may run at the same time; None for one per core.
+    """
+
+    device: str = "cpu"
+    dtype: Dtype = "auto"
+    num_sessions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Texts laid end to end.
+
+    Attributes:
+        ids: Shape (T,), all texts after one another, no padding.
+        lengths: Shape (B,), tokens of each text; every one is at least 1 and they sum to T.
+    """
+
+    ids: IntArray
+    lengths: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBatch:
+    """Preprocessed pictures.
+
+    Attributes:
+        pixels: Shape (B, 3, H, W), float32, normalised as the checkpoint asks.
+    """
+
+    pixels: Float32Array
+
+
+Batch = TokenBatch | ImageBatch
+
+
+class Session(Protocol):
+    """One lane of a runner. Belongs to one thread: it is never called from two at a time."""
+
+    def run(self, modality: Modality, batch: Batch) -> Float32Array:
+        """Forward pass and pooling.
+
+        Returns:
+            Shape (B, D), float32, owned by the caller, not normalised. A text or image whose
+            states are not finite gives a non-finite row and leaves the other rows as they are.
+
+        Raises:
+            InferenceError: The runtime failed.
+        """
+        ...
+
+
+class Runner(Protocol):
+    """A loaded, warmed-up model.
+
+    Attributes:
+        device: Where it runs.
+        dtype: Precision in force, which may differ from the wanted one (``float32`` on a CPU
+            without bfloat16).
+        num_sessions: How many sessions make full use of the device.
+    """
+
+    device: str
+    dtype: str
+    num_sessions: int
+
+    def session(self) -> Session:
+        """A new lane, for one thread."""
+        ...
+
+    def close(self) -> None:
+        """Free the weights. No session may be running."""
+        ...
+
+
+class Backend(Protocol):
+    """A runtime. Each file of this package declares one as ``BACKEND``."""
+
+    name: str
+
+    def load(self, model: Model, options: BackendOptions) -> Runner:
+        """Build, compile and warm up.
+
+        Raises:
+            CheckpointError: Weights are missing, unexpected or of the wrong shape.
+            ConfigError: The device or dtype is not to be had here.
+        """
+        ...

@@ -1,0 +1,45 @@
+"""Which weights a model's forward functions read, and whether that is all of them."""
+
+import re
+
+from polyvec.checkpoints.weights import Weights
+from polyvec.errors import CheckpointError
+from polyvec.models._model import Model
+
+_SHOWN = 5
+
+
+class Parameters:
+    """The weights of a model, remembering which were asked for."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self._used: set[str] = set()
+
+    def use(self, name: str) -> str:
+        """Mark a tensor as read and give its name back.
+
+        Raises:
+            CheckpointError: There is none of this name.
+        """
+        self.weights.entry(name)
+        self._used.add(name)
+        return name
+
+    def check_all_used(self, model: Model) -> None:
+        """Refuse a checkpoint that holds weights the forward functions do not know.
+
+        A projection head or an adapter that is left out gives well-shaped wrong vectors.
+
+        Raises:
+            CheckpointError: Tensors are left over that the family does not list as needless.
+        """
+        needless = re.compile("|".join(f"(?:{key})" for key in model.family.ignored_keys) or r"(?!)")
+        unknown = [n for n in self.weights if n not in self._used and not needless.fullmatch(n)]
+        if unknown:
+            shown = ", ".join(sorted(unknown)[:_SHOWN])
+            raise CheckpointError(
+                f"the weights hold {len(unknown)} tensors that {model.architecture} does not know "
+                f"({shown}{', …' if len(unknown) > _SHOWN else ''}): this is another architecture "
+                "than config.json says"
+            )

@@ -1,0 +1,193 @@
+"""OpenVINO: models lowered to graphs, compiled once, run by one request per session."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset15 as op
+
+from polyvec.backends._base import BackendOptions, Batch, ImageBatch, TokenBatch
+from polyvec.backends._openvino_ops import GraphOps, ImageOps, PackedTextOps
+from polyvec.backends._packing import pack
+from polyvec.backends._parameters import Parameters
+from polyvec.errors import ConfigError, InferenceError
+from polyvec.models._model import Model
+from polyvec.types import Float32Array, Modality
+
+_log = logging.getLogger(__name__)
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+
+_WIDE_LIMIT_BYTES = 1 << 30
+"""Weights above this get no second compiled form: it would hold a second copy of them."""
+
+
+class OpenVinoSession:
+    """One infer request for each tower. Belongs to one thread."""
+
+    def __init__(self, model: Model, compiled: Mapping[Modality, ov.CompiledModel]) -> None:
+        self._model = model
+        # A request sees only copied inputs: mixing copied and shared ones corrupts the heap.
+        self._requests = {tower: one.create_infer_request() for tower, one in compiled.items()}
+
+    def run(self, modality: Modality, batch: Batch) -> Float32Array:
+        """Forward pass and pooling; see `polyvec.backends._base.Session`."""
+        feed = self._feed(modality, batch)
+        try:
+            outputs = self._requests[modality].infer(feed)
+        except RuntimeError as error:
+            _log.exception("OpenVINO failed on a batch")
+            raise InferenceError("the runtime failed on this batch") from error
+        return np.asarray(outputs[0], np.float32)
+
+    def _feed(self, modality: Modality, batch: Batch) -> list[Any]:
+        if isinstance(batch, ImageBatch):
+            return [batch.pixels]
+        text = self._model.text
+        if text is None or not isinstance(batch, TokenBatch):
+            raise InferenceError("the model has no text tower")
+        tower = self._model.family.towers[modality]
+        packed = pack(batch, text.pooling, tower.eos_token_id(self._model.config))
+        return [
+            packed.ids,
+            packed.positions,
+            packed.gather,
+            packed.scatter,
+            packed.key_mask,
+            packed.picked,
+            packed.picked_mask,
+            packed.pool_weights,
+        ]
+
+
+class OpenVinoRunner:
+    """A compiled model and the mapping of its weights, which the graph reads in place.
+
+    Attributes:
+        device: As the operator named it.
+        dtype: Precision in force.
+        num_sessions: One for each inference stream.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        compiled: Mapping[Modality, ov.CompiledModel],
+        options: BackendOptions,
+        num_sessions: int,
+    ) -> None:
+        self._model = model
+        self._compiled = dict(compiled)
+        self.device = options.device.lower()
+        self.num_sessions = num_sessions
+        self.dtype = _effective_dtype(next(iter(compiled.values())))
+        if options.dtype not in ("auto", self.dtype):
+            _log.warning("%s was asked for; this device computes in %s", options.dtype, self.dtype)
+        self._warm_up()
+
+    def session(self) -> OpenVinoSession:
+        """A new lane, for one thread."""
+        return OpenVinoSession(self._model, self._compiled)
+
+    def close(self) -> None:
+        """Free the compiled models, then the weights they read."""
+        self._compiled.clear()
+        self._model.weights.close()
+
+    def _warm_up(self) -> None:
+        # Weights are packed at the first inference, which may take seconds.
+        session = self.session()
+        for modality in self._compiled:
+            session.run(modality, _smallest_batch(self._model, modality))
+        # Packed copies are what the kernels read from now on; tables read in place come back on demand.
+        self._model.weights.release_pages()
+
+
+class OpenVinoBackend:
+    """Builds graphs straight from `ops`, with no tracing and no conversion step."""
+
+    name = "openvino"
+
+    def load(self, model: Model, options: BackendOptions) -> OpenVinoRunner:
+        """Build, compile and warm up."""
+        core = ov.Core()
+        device = _device(core, options.device)
+        sessions = options.num_sessions or _cores()
+        properties = {
+            "INFERENCE_PRECISION_HINT": _precision_hint(core, device, options),
+            # Compressed weights would otherwise turn on 8-bit activations by themselves.
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+        }
+        if device == "CPU":
+            properties |= {"NUM_STREAMS": str(sessions), "INFERENCE_NUM_THREADS": str(_cores())}
+        graphs = _build(model)
+        compiled = {tower: core.compile_model(graph, device, properties)
+                    for tower, graph in graphs.items()}
+        return OpenVinoRunner(model, compiled, options, sessions)
+
+
+def _build(model: Model) -> dict[Modality, ov.Model]:
+    """One graph for each tower; every weight must be known to one of them."""
+    parameters = Parameters(model.weights)
+    graphs: dict[Modality, ov.Model] = {}
+    for modality in model.modalities:
+        ops = _ops_for(model, modality, parameters)
+        rows = model.family.towers[modality].forward(ops, model.config)
+        rows = op.result(ops.dense(rows, model.dense))
+        graphs[modality] = ov.Model([rows], ops.inputs, f"{model.family.name}_{modality}")
+    parameters.check_all_used(model)
+    return graphs
+
+
+def _ops_for(model: Model, modality: Modality, parameters: Parameters) -> GraphOps:
+    tower = model.family.towers[modality]
+    if modality == "image":
+        return ImageOps(
+            parameters,
+            image_size=tower.image_size(model.config),
+            num_tokens=tower.max_positions(model.config),
+        )
+    assert model.text is not None  # noqa: S101  (modalities says so)
+    return PackedTextOps(parameters, model.text.pooling)
+
+
+def _smallest_batch(model: Model, modality: Modality) -> Batch:
+    if modality == "text":
+        return TokenBatch(np.zeros(1, np.int64), np.ones(1, np.int64))
+    side = model.family.towers["image"].image_size(model.config)
+    return ImageBatch(np.zeros((1, 3, side, side), np.float32))
+
+
+def _device(core: ov.Core, wanted: str) -> str:
+    device = wanted.upper()
+    available = core.available_devices
+    if device not in available and device not in {name.split(".")[0] for name in available}:
+        raise ConfigError(
+            f"device {wanted!r} is not here; here are: {', '.join(available).lower()}", param="device"
+        )
+    return device
+
+
+def _precision_hint(core: ov.Core, device: str, options: BackendOptions) -> str:
+    """Never left to the runtime, which takes bfloat16 silently where the CPU has it."""
+    if options.dtype != "auto":
+        return _HINTS[options.dtype]
+    native = core.get_property(device, "INFERENCE_PRECISION_HINT")
+    return {"bfloat16": "bf16", "float16": "f16"}.get(native.to_string(), "f32")
+
+
+def _effective_dtype(compiled: ov.CompiledModel) -> str:
+    return {"bf16": "bfloat16", "f16": "float16"}.get(
+        compiled.get_property("INFERENCE_PRECISION_HINT").to_string(), "float32"
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+BACKEND = OpenVinoBackend()

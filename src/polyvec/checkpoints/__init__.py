@@ -1,0 +1,1 @@
+"""A folder or hub id → what is needed to serve it."""

@@ -1,0 +1,106 @@
+"""A folder, a bundled name or a hub id → a local folder.
+
+A model that is already on this machine never touches the network.
+"""
+
+import logging
+from importlib.resources import files
+from pathlib import Path
+
+from polyvec.errors import CheckpointError
+
+DEMO = "polyvec-demo"
+"""Name of the small CLIP that ships in the package."""
+
+# Weights are safetensors only, so that a repository's other formats are never downloaded.
+_WANTED = ("*.json", "*.txt", "*.safetensors")
+_UNWANTED = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "original/*", ".*", "*/.*")
+
+_log = logging.getLogger(__name__)
+
+
+def locate(reference: str, *, revision: str | None = None) -> Path:
+    """Find a checkpoint, downloading it if need be.
+
+    Args:
+        reference: A folder, ``polyvec-demo``, or a hub id such as ``BAAI/bge-small-en-v1.5``.
+        revision: Branch, tag or commit of a hub id.
+
+    Raises:
+        CheckpointError: There is no such folder or repository, or the hub cannot be reached.
+    """
+    if reference == DEMO:
+        return Path(str(files("polyvec.checkpoints") / "demo"))
+    folder = Path(reference).expanduser()
+    if folder.is_dir():
+        return folder
+    if not _is_hub_id(reference):
+        raise CheckpointError(
+            f"{reference!r} is neither a folder nor a hub id of the form 'owner/name'", param="model"
+        )
+    return _cached(reference, revision) or _download(reference, revision)
+
+
+def _is_hub_id(reference: str) -> bool:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    if reference.startswith((".", "/", "~")) or reference.count("/") != 1:
+        return False
+    try:
+        validate_repo_id(reference)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _cached(repo_id: str, revision: str | None) -> Path | None:
+    """The cached snapshot if it is complete enough to serve, without a network call."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo_id, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    # An interrupted download leaves a snapshot without all of its weights.
+    has_config = (folder / "config.json").is_file() or (folder / "modules.json").is_file()
+    return folder if has_config and any(folder.rglob("*.safetensors")) else None
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    _log.info("downloading %s", repo_id)
+    try:
+        return Path(
+            snapshot_download(
+                repo_id,
+                revision=revision,
+                allow_patterns=list(_WANTED),
+                ignore_patterns=list(_UNWANTED),
+            )
+        )
+    except GatedRepoError:
+        raise _failed(repo_id, "its owner asks for an agreement first; set HF_TOKEN") from None
+    except RepositoryNotFoundError:
+        raise _failed(repo_id, "there is no such repository, or HF_TOKEN is needed") from None
+    except RevisionNotFoundError:
+        raise _failed(repo_id, f"it has no revision {revision!r}") from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        raise _failed(
+            repo_id, "it is not in the local cache and the hub cannot be reached (or offline mode is on)"
+        ) from None
+    except (HfHubHTTPError, OSError) as error:
+        raise _failed(repo_id, f"the download failed ({type(error).__name__})") from None
+
+
+def _failed(repo_id: str, why: str) -> CheckpointError:
+    return CheckpointError(f"cannot get {repo_id!r}: {why}", param="model")

@@ -1,0 +1,199 @@
+"""A checkpoint folder → everything its own files say, each with the file that says it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polyvec.errors import CheckpointError
+from polyvec.types import Setting
+
+Json = Mapping[str, Any]
+
+# Source: sentence_transformers.models.Transformer.load, which tries these names in turn.
+_TEXT_CONFIGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One entry of modules.json.
+
+    Attributes:
+        kind: Last part of its type, such as ``Pooling``.
+        path: Folder inside the checkpoint, ``""`` for the checkpoint itself.
+        config: Its config.json, empty without one.
+    """
+
+    kind: str
+    path: str
+    config: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the files say; nothing is interpreted yet.
+
+    Attributes:
+        folder: Where the checkpoint is.
+        root: Folder of config.json and the weights; differs from ``folder`` when modules.json puts the
+            model in a sub-folder (``0_CLIPModel``).
+        config: config.json.
+        modules: modules.json, or None without one.
+        text_config: sentence_bert_config.json or a legacy twin, with its file's name.
+        prompt_config: config_sentence_transformers.json.
+        tokenizer_config: tokenizer_config.json.
+        image_config: preprocessor_config.json, or the image part of processor_config.json, with its
+            file's name; None without one.
+    """
+
+    folder: Path
+    root: Path
+    config: Json
+    modules: tuple[Module, ...] | None
+    text_config: Setting
+    prompt_config: Json
+    tokenizer_config: Json
+    image_config: Setting | None
+
+    @property
+    def architecture(self) -> str:
+        """First class name in config.json.
+
+        Raises:
+            CheckpointError: There is none.
+        """
+        names = self.config.get("architectures")
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+        raise CheckpointError(
+            "config.json names no architecture; its 'architectures' must list a class name",
+            param="architectures",
+        )
+
+    def weight_files(self) -> tuple[Path, ...]:
+        """The model's safetensors files.
+
+        Raises:
+            CheckpointError: There are none, some are missing, or there are only pickles.
+        """
+        index = self.root / "model.safetensors.index.json"
+        if index.is_file():
+            return _shards(index)
+        single = self.root / "model.safetensors"
+        if single.is_file():
+            return (single,)
+        _refuse_pickles(self.root)
+        raise CheckpointError("no weights: neither model.safetensors nor its index is in the folder")
+
+    def module_weights(self, module: Module) -> Path:
+        """The safetensors file of a module folder.
+
+        Raises:
+            CheckpointError: It is missing, or there is only a pickle.
+        """
+        file = self.folder / module.path / "model.safetensors"
+        if not file.is_file():
+            _refuse_pickles(self.folder / module.path)
+            raise CheckpointError(f"{module.path}/model.safetensors is missing")
+        return file
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read every file of a checkpoint that polyvec knows.
+
+    Raises:
+        CheckpointError: config.json is missing, or a file is not valid JSON.
+    """
+    modules = _modules(folder)
+    root = folder / modules[0].path if modules else folder
+    if not (root / "config.json").is_file():
+        raise CheckpointError(f"{folder.name} has no config.json: it is not a checkpoint folder")
+    return Checkpoint(
+        folder=folder,
+        root=root,
+        config=_read_object(root / "config.json"),
+        modules=modules,
+        text_config=_text_config(root),
+        prompt_config=_read_object(folder / "config_sentence_transformers.json"),
+        tokenizer_config=_read_object(root / "tokenizer_config.json"),
+        image_config=_image_config(root),
+    )
+
+
+def _modules(folder: Path) -> tuple[Module, ...] | None:
+    path = folder / "modules.json"
+    if not path.is_file():
+        return None
+    entries = _read(path)
+    if not isinstance(entries, list) or not entries:
+        raise CheckpointError("modules.json must be a list of modules")
+    return tuple(_module(folder, entry) for entry in entries)
+
+
+def _module(folder: Path, entry: Any) -> Module:
+    if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
+        raise CheckpointError("modules.json: every entry needs a 'type'")
+    path = entry.get("path", "")
+    if not isinstance(path, str) or ".." in Path(path).parts or Path(path).is_absolute():
+        raise CheckpointError(f"modules.json: {path!r} is not a folder of the checkpoint")
+    config = _read_object(folder / path / "config.json") if path else {}
+    return Module(entry["type"].rsplit(".", 1)[-1], path, config)
+
+
+def _text_config(root: Path) -> Setting:
+    for name in _TEXT_CONFIGS:
+        if (root / name).is_file():
+            return Setting(_read_object(root / name), name)
+    return Setting({}, _TEXT_CONFIGS[0])
+
+
+def _image_config(root: Path) -> Setting | None:
+    if (root / "preprocessor_config.json").is_file():
+        return Setting(_read_object(root / "preprocessor_config.json"), "preprocessor_config.json")
+    nested = _read_object(root / "processor_config.json").get("image_processor")
+    return Setting(nested, "processor_config.json") if isinstance(nested, dict) else None
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    mapping = _read_object(index).get("weight_map")
+    if not isinstance(mapping, dict) or not mapping:
+        raise CheckpointError(f"{index.name} has no weight_map")
+    names = sorted(set(mapping.values()))
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise CheckpointError(f"{index.name}: {name!r} is not a file beside it")
+        if not (index.parent / name).is_file():
+            raise CheckpointError(f"{name}, listed in {index.name}, is missing")
+    return tuple(index.parent / name for name in names)
+
+
+def _refuse_pickles(folder: Path) -> None:
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise CheckpointError(
+            f"the weights are a pickle ({pickles[0]}), which can run code when it is opened; polyvec "
+            "reads safetensors only: use a revision that has model.safetensors, or convert it"
+        )
+
+
+def _read_object(path: Path) -> Json:
+    if not path.is_file():
+        return {}
+    value = _read(path)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path.name} must hold a JSON object")
+    return value
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.name} is not valid JSON: {error}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be read: {error.strerror}") from None

@@ -1,0 +1,179 @@
+"""safetensors files by tensor name, memory-mapped: nothing is copied until a backend asks."""
+
+import json
+import mmap
+import re
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from polyvec.errors import CheckpointError
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": np.uint16,  # numpy has no bfloat16; the dtype string tells the two apart
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where one tensor lies.
+
+    Attributes:
+        dtype: As safetensors names it, such as ``F32`` or ``BF16``.
+        shape: As stored.
+        file: Index into the open files.
+        start: First byte in that file.
+        size: Bytes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: int
+    start: int
+    size: int
+
+
+class Weights:
+    """All tensors of a checkpoint.
+
+    Arrays are views of the mapped files: they are valid until `close`, so whoever computes from them
+    keeps this object alive.
+    """
+
+    def __init__(self, maps: list[mmap.mmap], entries: Mapping[str, Entry]) -> None:
+        self._maps = maps
+        self._entries = dict(entries)
+
+    @classmethod
+    def open(cls, files: Mapping[Path, str]) -> "Weights":
+        """Map safetensors files.
+
+        Args:
+            files: File → prefix put before the names of its tensors (``""`` for the main ones).
+
+        Raises:
+            CheckpointError: A file is missing, damaged, or holds a name twice.
+        """
+        maps: list[mmap.mmap] = []
+        entries: dict[str, Entry] = {}
+        for index, (path, prefix) in enumerate(files.items()):
+            maps.append(_map(path))
+            for name, entry in _entries(path, maps[-1], index):
+                if prefix + name in entries:
+                    raise CheckpointError(f"{path.name}: tensor {name!r} is in two files")
+                entries[prefix + name] = entry
+        return cls(maps, entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entry(self, name: str) -> Entry:
+        """Dtype and shape of a tensor.
+
+        Raises:
+            CheckpointError: There is none of this name.
+        """
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise CheckpointError(f"the weights lack {name!r}", param=name) from None
+
+    def array(self, name: str) -> NDArray[Any]:
+        """A read-only view of the mapped tensor; bfloat16 comes as uint16 bit patterns.
+
+        Raises:
+            CheckpointError: There is none of this name.
+        """
+        entry = self.entry(name)
+        dtype = np.dtype(_DTYPES[entry.dtype])
+        count = entry.size // dtype.itemsize
+        flat = np.frombuffer(self._maps[entry.file], dtype, count, entry.start)
+        return flat.reshape(entry.shape)
+
+    def float32(self, name: str) -> NDArray[np.float32]:
+        """The tensor as float32: a view where it is stored so, otherwise a copy."""
+        array = self.array(name)
+        if self.entry(name).dtype == "BF16":
+            return (array.astype(np.uint32) << 16).view(np.float32)
+        return array.astype(np.float32, copy=False)
+
+    def renamed(self, prefixes: Iterable[str]) -> "Weights":
+        """The same tensors with the first matching prefix taken off each name."""
+        pattern = re.compile("|".join(re.escape(prefix) for prefix in prefixes) or r"(?!)")
+        entries = {pattern.sub("", name, count=1) if pattern.match(name) else name: entry
+                   for name, entry in self._entries.items()}
+        return Weights(self._maps, entries)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all tensors."""
+        return sum(entry.size for entry in self._entries.values())
+
+    def release_pages(self) -> None:
+        """Tell the system that the mapped pages may go; they come back when they are read."""
+        for mapped in self._maps:
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+    def close(self) -> None:
+        """Unmap. Files with views still in use stay mapped until those are collected."""
+        for mapped in self._maps:
+            try:
+                mapped.close()
+            except BufferError:
+                continue
+        self._maps = []
+        self._entries = {}
+
+
+def _map(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        raise CheckpointError(f"{path.name} cannot be read: missing, empty or not permitted") from None
+
+
+def _entries(path: Path, mapped: mmap.mmap, file: int) -> Iterator[tuple[str, Entry]]:
+    # The library checks the header: sizes, overlaps, offsets beyond the file. It has no zero-copy view
+    # of a tensor for numpy and none at all of bfloat16, so the offsets are read here.
+    try:
+        with safe_open(str(path), framework="numpy"):
+            pass
+    except (SafetensorError, OSError):
+        raise CheckpointError(
+            f"{path.name} is not a complete safetensors file; download it again"
+        ) from None
+    (header_size,) = struct.unpack("<Q", mapped[:8])
+    header = json.loads(mapped[8 : 8 + header_size])
+    data = 8 + header_size
+    for name, spec in header.items():
+        if name == "__metadata__":
+            continue
+        if spec["dtype"] not in _DTYPES:
+            raise CheckpointError(
+                f"{path.name}: {name!r} has dtype {spec['dtype']}; "
+                f"supported: {', '.join(_DTYPES)}"
+            )
+        start, end = spec["data_offsets"]
+        yield name, Entry(spec["dtype"], tuple(spec["shape"]), file, data + start, end - start)

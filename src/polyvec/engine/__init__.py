@@ -1,0 +1,1 @@
+"""Inputs → vectors: prepare, cache, schedule, run, postprocess."""

@@ -1,0 +1,1 @@
+"""What callers point at → pixels. The only package that imports an image library."""

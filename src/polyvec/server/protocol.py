@@ -1,0 +1,157 @@
+"""uvicorn's HTTP protocol with the limits it lacks: header bytes, header time, body pauses.
+
+Deadlines are plain timestamps that one sweep for all connections compares, so a request pays for no
+timer of its own.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from polyvec.server.options import ServerOptions
+
+CANCELS_ON_DISCONNECT = "polyvec.cancels_on_disconnect"
+"""Scope extension: the request's task is cancelled when its client goes away."""
+
+_TOO_LARGE = "Request Header Fields Too Large"
+_TIMEOUT = "Request Timeout"
+
+# What the connection waits for from its client.
+_NOTHING, _HEADERS, _BODY = range(3)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection, bounded in header bytes and in the time it may make us wait."""
+
+    def __init__(self, *args: Any, options: ServerOptions, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._options = options
+        self._waiting_for = _HEADERS
+        self._waiting_since_s = self.loop.time()
+        self._header_bytes = 0
+        self._chunk_bytes = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and refuse headers that are not complete within their limit."""
+        self._chunk_bytes = len(data)
+        if self._waiting_for == _HEADERS:
+            self._header_bytes += len(data)
+        elif self._waiting_for == _NOTHING:
+            self._expect(_HEADERS)  # before parsing: blank lines alone begin no message
+        super().data_received(data)
+        too_many = self._header_bytes > self._options.limit_header_bytes
+        if self._waiting_for == _HEADERS and too_many and not self.transport.is_closing():
+            self._refuse(431, _TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """Start counting; the chunk it begins in is counted exactly when the headers end."""
+        super().on_message_begin()
+        self.scope["extensions"] = {CANCELS_ON_DISCONNECT: {}}
+        self._header_bytes = 0
+        self._expect(_HEADERS)
+
+    def on_headers_complete(self) -> None:
+        """Start the request unless its headers are too large."""
+        if self.transport.is_closing():
+            return
+        limit = self._options.limit_header_bytes
+        # The sum is only worth its time when the chunks could hold that much.
+        if self._header_bytes + self._chunk_bytes > limit and self._parsed_bytes() > limit:
+            self._refuse(431, _TOO_LARGE)
+            return
+        self._expect(_BODY)
+        super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # The parser stops for good after such a message; we never change protocols.
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body and move its deadline, unless nobody wants the body any more."""
+        if self.transport.is_closing():
+            return
+        if not self.cycle.response_complete:
+            self._waiting_since_s = self.loop.time()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End of the request's bytes; from here on it is the server that is waited for."""
+        if self.transport.is_closing():
+            return
+        self._waiting_for = _NOTHING
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the work nobody waits for."""
+        unfinished = self.cycle is not None and not self.cycle.response_complete
+        self.pipeline.clear()
+        super().connection_lost(exc)
+        if unfinished and self._task is not None:
+            self._task.cancel()
+
+    def close_if_overdue(self, now_s: float) -> None:
+        """Close the connection if its client has kept us waiting for too long.
+
+        Args:
+            now_s: The event loop's time.
+        """
+        if self._waiting_for == _NOTHING or self.transport.is_closing():
+            return
+        limit_s = self._options.header_timeout_s
+        if self._waiting_for == _BODY:
+            if self.flow.read_paused:
+                return  # it is we who do not read
+            limit_s = self._options.body_timeout_s
+        if now_s - self._waiting_since_s < limit_s:
+            return
+        if self._waiting_for == _HEADERS and not self._header_bytes + self._chunk_bytes:
+            self.transport.close()  # never said a word: nobody reads an answer
+        else:
+            self._refuse(408, _TIMEOUT)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._task = task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: Java's client offers h2c with every first request."""
+
+    def _expect(self, what: int) -> None:
+        self._waiting_for = what
+        self._waiting_since_s = self.loop.time()
+
+    def _parsed_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _refuse(self, status: int, phrase: str) -> None:
+        """Answer in place of the application, unless it has begun to, and hang up."""
+        if self._may_answer():
+            body = b'{"error":{"message":"%b","type":"invalid_request_error"}}' % phrase.encode()
+            head = (
+                f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _may_answer(self) -> bool:
+        # While an earlier request still runs, an answer would be taken for its own.
+        if self._waiting_for == _BODY:
+            return not self.cycle.response_started and not self.pipeline
+        return self.cycle is None or self.cycle.response_complete
+
+
+def bounded_protocol(options: ServerOptions) -> Any:
+    """What uvicorn's ``http`` setting takes: makes a protocol for each connection."""
+    return partial(BoundedProtocol, options=options)
+
+
+def close_overdue(state: ServerState, now_s: float) -> None:
+    """Sweep every connection of a server once."""
+    for connection in tuple(state.connections):
+        if isinstance(connection, BoundedProtocol):
+            connection.close_if_overdue(now_s)

@@ -1,0 +1,35 @@
+"""The one door into the engine. Dialects, the server and offline use all go through it."""
+
+from typing import Protocol
+
+from polyvec.types import EmbedRequest, EmbedResult, ModelCard
+
+
+class Service(Protocol):
+    """Names to embeddings; who computes them, and where, is hidden behind it."""
+
+    async def embed(self, request: EmbedRequest) -> EmbedResult:
+        """Embed every input of a request, or none: the first failing input fails the request.
+
+        Cancelling the call takes its waiting inputs out of the queue.
+
+        Raises:
+            ModelNotFoundError: No served model has the request's name.
+            InvalidInputError: An input cannot be embedded; ``param`` says which.
+            OverloadedError: The queue is full.
+            NotReadyError: Loading or draining.
+            InferenceError: The runtime failed.
+        """
+        ...
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Every served model; the first one answers requests that name none."""
+        ...
+
+    def known_models(self) -> tuple[str, ...]:
+        """Alias names that this build can resolve, served or not, such as ``CLIP/clip-vit-b-16``."""
+        ...
+
+    def is_ready(self) -> bool:
+        """True when every model is loaded and warm and the server is not draining."""
+        ...

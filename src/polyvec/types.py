@@ -1,0 +1,200 @@
+"""What travels between the layers: requests, results and model cards.
+
+Shape letters used in every docstring: B batch, L tokens of one text, T packed tokens of a batch,
+F frames, H W pixels, C channels, D vector length.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Modality = Literal["text", "image"]
+Truncate = Literal["end", "start", "none"]
+Float32Array = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+# Where the bytes of an image are. Dialects build these; only `media` opens them.
+
+
+@dataclass(frozen=True, slots=True)
+class Base64:
+    """Standard base64 text, without a ``data:`` prefix."""
+
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataUri:
+    """A ``data:image/png;base64,…`` URI."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An ``http`` or ``https`` URL."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """The encoded file itself."""
+
+    data: bytes
+
+
+Source = Base64 | DataUri | Url | Bytes
+
+
+# What gets an embedding.
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text as the caller wrote it, before any prompt."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids of the served model, used as they are: no special tokens, no prompt is added."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One encoded picture."""
+
+    source: Source
+
+
+Part = Text | Tokens | Image
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing that gets one embedding.
+
+    Attributes:
+        parts: One or more texts or images; today's models take exactly one part.
+        param: Where the caller wrote it, such as ``input[3]``; error messages name it.
+    """
+
+    parts: tuple[Part, ...]
+    param: str = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """What one caller asks for, whatever the dialect.
+
+    Attributes:
+        model: Served name, or None for the server's first model.
+        inputs: In the caller's order; results keep it.
+        dimensions: Wanted vector length (Matryoshka), or None for the model's own.
+        normalize: Force unit length on or off, or None for what the checkpoint says.
+        truncate: Which tokens of an over-long text to drop, ``"none"`` to refuse it, or None for
+            the server's default.
+        prompt_name: One of the checkpoint's prompts, put before every text, or None for the
+            checkpoint's default prompt.
+        priority: Lower runs earlier; 0 is normal.
+        cache_salt: Results are shared only between requests of equal salt.
+    """
+
+    model: str | None
+    inputs: tuple[Input, ...]
+    dimensions: int | None = None
+    normalize: bool | None = None
+    truncate: Truncate | None = None
+    prompt_name: str | None = None
+    priority: int = 0
+    cache_salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vector of one input.
+
+    Attributes:
+        vector: Shape (D,), float32, finite.
+        num_tokens: Tokens the model read, special tokens included; patches are not counted, so 0
+            for an image.
+    """
+
+    vector: Float32Array
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedResult:
+    """Answer to an EmbedRequest.
+
+    Attributes:
+        model: The served name that answered.
+        embeddings: One per input, in request order.
+    """
+
+    model: str
+    embeddings: tuple[Embedding, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens read over all inputs."""
+        return sum(embedding.num_tokens for embedding in self.embeddings)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A resolved value and where it came from.
+
+    Attributes:
+        value: JSON-able.
+        origin: For people, such as ``1_Pooling/config.json``, ``--pooling`` or ``bert default``.
+    """
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What the server knows about one served model.
+
+    Attributes:
+        name: Served name.
+        aliases: Other names callers may use.
+        checkpoint: Folder or hub id it was loaded from.
+        architecture: Class name in config.json.
+        family: Our family's name.
+        modalities: What it embeds.
+        dimensions: Native vector length D.
+        matryoshka: Shorter lengths that may be asked for; empty when none.
+        max_input_tokens: Longest text in tokens, special tokens included; None without a text tower.
+        device: Where it runs, such as ``cpu``.
+        dtype: Precision in force, such as ``float32``.
+        backend: Runtime's name.
+        created: Unix seconds at which it was loaded.
+        settings: Every resolved setting with its origin.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    checkpoint: str
+    architecture: str
+    family: str
+    modalities: tuple[Modality, ...]
+    dimensions: int
+    matryoshka: tuple[int, ...]
+    max_input_tokens: int | None
+    device: str
+    dtype: str
+    backend: str
+    created: int
+    settings: Mapping[str, Setting] = field(default_factory=dict)

@@ -1,0 +1,409 @@
+"""Trains the demo checkpoint from nothing but generated scenes.
+
+``python -m training.train --out DIR`` writes a folder that transformers' ``CLIPModel`` loads. All
+randomness comes from fixed seeds: batch ``i`` is the same in every run, whoever draws it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import CLIPConfig, CLIPModel
+
+from training.captions import Caption, describe, truths
+from training.scenes import IMAGE_SIZE, Scene, draw_scene, encode, is_held_out, preprocess, render
+from training.scenes import vary
+from training.tokenizer import MAX_LENGTH, build_tokenizer, special_ids, write_tokenizer
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+SEED = 20260
+
+
+@dataclass
+class Batch:
+    """One training batch of N scenes.
+
+    Attributes:
+        pixels: uint8 ``(N, 3, IMAGE_SIZE, IMAGE_SIZE)``.
+        ids: int64 ``(N, L)`` token ids, padded with the end token to the longest caption.
+        also_true: bool ``(N, N)``; entry ``[t, s]`` says that caption ``t``, written for another
+            scene, is true of scene ``s``. Such pairs are neither positive nor negative.
+    """
+
+    pixels: Tensor
+    ids: Tensor
+    also_true: Tensor
+
+
+class Batches(Dataset[Batch]):
+    """Draws training batches; batch ``i`` is a pure function of ``i``."""
+
+    def __init__(self, size: int, count: int, start: int = 0) -> None:
+        """Sets the sizes.
+
+        Args:
+            size: Scenes in a batch.
+            count: Batches in all.
+            start: Number of the first batch.
+        """
+        self._size, self._count, self._start = size, count, start
+        self._tokenizer = build_tokenizer()
+        self._tokenizer.enable_truncation(MAX_LENGTH)
+        end = special_ids(self._tokenizer)[1]
+        self._tokenizer.enable_padding(pad_id=end, pad_token="<|endoftext|>")
+
+    def __len__(self) -> int:
+        """Counts the batches."""
+        return self._count
+
+    def __getitem__(self, index: int) -> Batch:
+        """Draws one batch.
+
+        Args:
+            index: Which batch, from 0.
+
+        Returns:
+            The batch.
+        """
+        rng = random.Random(SEED * 1_000_003 + self._start + index)
+        scenes = training_scenes(self._size, rng)
+        captions = [describe(scene, rng) for scene in scenes]
+        pixels = np.stack([preprocess(render(scene, rng)) for scene in scenes])
+        encoded = self._tokenizer.encode_batch([caption.text for caption in captions])
+        return Batch(
+            torch.from_numpy(pixels),
+            torch.tensor([one.ids for one in encoded]),
+            torch.from_numpy(_also_true(captions, scenes)),
+        )
+
+
+def training_scenes(count: int, rng: random.Random) -> list[Scene]:
+    """Draws distinct scenes that are not held out, near misses among them.
+
+    Args:
+        count: How many.
+        rng: Random stream.
+
+    Returns:
+        ``count`` scenes. Many differ from another in a single attribute, because those are the
+        negatives that teach order, place and number.
+    """
+    scenes: dict[Scene, None] = {}
+    while len(scenes) < count:
+        scene = draw_scene(rng)
+        family = [scene]
+        if rng.random() < 0.6:
+            family += [vary(scene, rng) for _ in range(rng.randint(1, 3))]
+        scenes.update((one, None) for one in family if not is_held_out(one))
+    return list(scenes)[:count]
+
+
+def _also_true(captions: list[Caption], scenes: list[Scene]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    codes = np.asarray([encode(scene) for scene in scenes], np.int8)
+    table = truths(captions, codes)
+    np.fill_diagonal(table, False)
+    return table
+
+
+def build_config(vocabulary: int, start: int, end: int) -> CLIPConfig:
+    """Describes the architecture.
+
+    Args:
+        vocabulary: Number of tokens.
+        start: Id of the start token.
+        end: Id of the end token, the highest one; it pads as well.
+
+    Returns:
+        The configuration of a CLIP with 2.4 million parameters.
+    """
+    return CLIPConfig(
+        projection_dim=128,
+        text_config={
+            "vocab_size": vocabulary,
+            "hidden_size": 128,
+            "intermediate_size": 512,
+            "projection_dim": 128,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "max_position_embeddings": MAX_LENGTH,
+            "hidden_act": "quick_gelu",
+            "bos_token_id": start,
+            "eos_token_id": end,
+            "pad_token_id": end,
+        },
+        vision_config={
+            "hidden_size": 160,
+            "intermediate_size": 640,
+            "projection_dim": 128,
+            "num_hidden_layers": 5,
+            "num_attention_heads": 5,
+            "image_size": IMAGE_SIZE,
+            "patch_size": 8,
+            "hidden_act": "quick_gelu",
+        },
+    )
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised, for weight matrices.
+
+    It needs about half as many steps here as AdamW. torch's own version works in bfloat16, which
+    processors without such instructions emulate slowly; this one stays in float32.
+    """
+
+    def __init__(self, params: list[nn.Parameter], lr: float, decay: float = 0.02) -> None:
+        """Sets the rates.
+
+        Args:
+            params: Two-dimensional parameters.
+            lr: Learning rate, on AdamW's scale.
+            decay: Decoupled weight decay.
+        """
+        super().__init__(params, {"lr": lr, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Takes one step from the gradients in place.
+
+        Args:
+            closure: Not supported.
+        """
+        for group in self.param_groups:
+            for weight in group["params"]:
+                buffer = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                buffer.lerp_(weight.grad, 0.05)
+                update = orthogonalised(weight.grad.lerp(buffer, 0.95))
+                weight.mul_(1 - group["lr"] * group["decay"])
+                # The factor gives the update the size that AdamW's updates have.
+                weight.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(weight.shape)))
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """Moves a matrix's singular values to about 1 by a Newton-Schulz iteration.
+
+    Args:
+        matrix: float32 of shape ``(rows, columns)``.
+
+    Returns:
+        float32 of the same shape.
+    """
+    turned = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if turned else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if turned else x
+
+
+def _optimizers(model: CLIPModel, rate: float) -> list[torch.optim.Optimizer]:
+    matrices: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, weight in model.named_parameters():
+        if ".layers." in name and weight.ndim == 2:
+            matrices.append(weight)
+        elif "projection" in name or "patch_embedding" in name:
+            decayed.append(weight)
+        else:
+            rest.append(weight)
+    groups = [{"params": decayed, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}]
+    adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), eps=1e-8)
+    return [Muon(matrices, lr=rate), adam]
+
+
+def _rate_share(step: int, steps: int) -> float:
+    """Gives the learning rate's share of its peak: a short rise, then a cosine fall."""
+    warm = min(60, steps // 10)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Rescales and normalises as the checkpoint's preprocessor does.
+
+    Args:
+        pixels: uint8 ``(N, 3, H, W)``.
+
+    Returns:
+        float32 of the same shape.
+    """
+    mean = torch.tensor(MEAN).view(3, 1, 1)
+    std = torch.tensor(STD).view(3, 1, 1)
+    return (pixels.float() / 255 - mean) / std
+
+
+def contrastive_loss(model: CLIPModel, batch: Batch) -> Tensor:
+    """Computes CLIP's symmetric loss.
+
+    Args:
+        model: The model.
+        batch: N scenes with a caption each.
+
+    Returns:
+        Scalar float32. Pairs that happen to be true are left out of the softmax.
+    """
+    output = model(input_ids=batch.ids, pixel_values=normalised(batch.pixels))
+    logits: Tensor = output.logits_per_text
+    logits = logits.masked_fill(batch.also_true, -torch.inf)
+    target = torch.arange(len(logits))
+    by_text = nn.functional.cross_entropy(logits, target)
+    by_image = nn.functional.cross_entropy(logits.T, target)
+    return (by_text + by_image) / 2
+
+
+def write_checkpoint(model: CLIPModel, folder: Path) -> None:
+    """Writes a complete checkpoint folder, file by file under temporary names.
+
+    Args:
+        model: A float32 model.
+        folder: Created if missing; a file in it is replaced only once its successor is whole.
+    """
+    new = folder / ".new"
+    new.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: value.detach().half().contiguous()
+        for name, value in model.state_dict().items()
+        if not name.endswith("position_ids")
+    }
+    save_file(weights, new / "model.safetensors", {"format": "pt"})
+    write_tokenizer(new)
+    _write_json(new / "config.json", _published_config(model.config))
+    _write_json(new / "preprocessor_config.json", _preprocessor_config())
+    for file in sorted(new.iterdir()):
+        file.replace(folder / file.name)
+    new.rmdir()
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _published_config(config: CLIPConfig) -> dict[str, object]:
+    """Writes the configuration out in full, the ids above all, so that no default decides."""
+    shared = ("hidden_size", "intermediate_size", "projection_dim", "num_hidden_layers")
+    shared += ("num_attention_heads", "hidden_act", "layer_norm_eps", "attention_dropout")
+    shared += ("initializer_range", "initializer_factor", "model_type")
+    text = (*shared, "vocab_size", "max_position_embeddings")
+    text += ("bos_token_id", "eos_token_id", "pad_token_id")
+    vision = (*shared, "num_channels", "image_size", "patch_size")
+    return {
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "initializer_factor": 1.0,
+        "logit_scale_init_value": config.logit_scale_init_value,
+        "projection_dim": config.projection_dim,
+        "text_config": {key: getattr(config.text_config, key) for key in text},
+        "torch_dtype": "float16",
+        "vision_config": {key: getattr(config.vision_config, key) for key in vision},
+    }
+
+
+def _preprocessor_config() -> dict[str, object]:
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "processor_class": "CLIPProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": IMAGE_SIZE},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+    }
+
+
+def _loader(batches: Batches, workers: int) -> Iterator[Batch]:
+    loader: DataLoader[Batch] = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)
+
+
+def train(
+    folder: Path, *, steps: int, size: int, rate: float, workers: int = 1, every: int = 250
+) -> None:
+    """Trains a model and writes it.
+
+    Args:
+        folder: Where the checkpoint goes; also written along the way.
+        steps: Optimizer steps.
+        size: Scenes in a batch.
+        rate: Peak learning rate.
+        workers: Processes that draw batches.
+        every: Steps between writes.
+    """
+    torch.manual_seed(SEED)
+    tokenizer = build_tokenizer()
+    model = CLIPModel(build_config(tokenizer.get_vocab_size(), *special_ids(tokenizer)))
+    model.train()
+    optimizers = _optimizers(model, rate)
+    started, mean_loss = time.monotonic(), 0.0
+    for step, batch in enumerate(_loader(Batches(size, steps), workers)):
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _rate_share(step, steps)
+        loss = contrastive_loss(model, batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=math.log(100))
+        mean_loss = loss.item() if step == 0 else 0.95 * mean_loss + 0.05 * loss.item()
+        if (step + 1) % 25 == 0:
+            seconds = time.monotonic() - started
+            scale = model.logit_scale.exp().item()
+            print(
+                f"step {step + 1}/{steps} loss {mean_loss:.3f} scale {scale:.1f} {seconds:.0f} s",
+                flush=True,
+            )
+        if (step + 1) % every == 0:
+            write_checkpoint(model, folder)
+    write_checkpoint(model, folder)
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    train(
+        arguments.out,
+        steps=arguments.steps,
+        size=arguments.batch,
+        rate=arguments.rate,
+        workers=arguments.workers,
+    )
+
+
+if __name__ == "__main__":
+    main()
