@@ -15,7 +15,9 @@ from transformers import AutoConfig, AutoModel
 
 from polyvec.models import bert, clip
 
-WORDS = "the a red blue green cat dog sat on mat of and in happy person is that very long text".split()
+WORDS = (
+    "the a red blue green cat dog sat on mat of and in happy person is that very long text".split()
+)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -49,7 +51,9 @@ def bert_tokenizer(vocab_size: int) -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     tokenizer.add_special_tokens(special)
     # Published files carry both; whoever forgets to switch them off cuts and pads.
@@ -64,7 +68,9 @@ def roberta_tokenizer() -> Tokenizer:
     pieces += [("▁" + word, -2.0 - 0.01 * i) for i, word in enumerate(WORDS)]
     pieces += [("▁", -3.0)] + [(chr(c), -5.0 - 0.01 * c) for c in range(97, 123)]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
@@ -77,7 +83,8 @@ def clip_tokenizer(vocab_size: int) -> Tokenizer:
     """Byte-pair with end-of-word marks; the end-of-text id is the highest."""
     letters = [chr(c) for c in range(33, 127)]
     vocab = letters + [c + "</w>" for c in letters]
-    vocab = vocab[: vocab_size - 2] + ["<|startoftext|>", "<|endoftext|>"]
+    vocab += [f"unused{i}</w>" for i in range(vocab_size - 2 - len(vocab))]
+    vocab += ["<|startoftext|>", "<|endoftext|>"]
     ids = {piece: i for i, piece in enumerate(vocab)}
     tokenizer = Tokenizer(
         models.BPE(ids, [], unk_token="<|endoftext|>", end_of_word_suffix="</w>", fuse_unk=False)
@@ -86,7 +93,10 @@ def clip_tokenizer(vocab_size: int) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     end = len(vocab) - 1
     tokenizer.post_processor = processors.RobertaProcessing(
-        sep=("<|endoftext|>", end), cls=("<|startoftext|>", end - 1), add_prefix_space=False
+        ("<|endoftext|>", end),
+        ("<|startoftext|>", end - 1),
+        trim_offsets=False,
+        add_prefix_space=False,
     )
     tokenizer.add_special_tokens(["<|startoftext|>", "<|endoftext|>"])
     return tokenizer
@@ -107,12 +117,22 @@ def sentence_transformers_files(
         ("", "Transformer"),
         ("1_Pooling", "Pooling"),
     ]
-    keys = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens",
-            "weightedmean_tokens", "lasttoken")
+    keys = (
+        "cls_token",
+        "mean_tokens",
+        "max_tokens",
+        "mean_sqrt_len_tokens",
+        "weightedmean_tokens",
+        "lasttoken",
+    )
     write_json(
         folder / "1_Pooling/config.json",
         {"word_embedding_dimension": width}
-        | {f"pooling_mode_{key}": key.removesuffix("_token").removesuffix("_tokens") == pooling or key == pooling for key in keys},
+        | {
+            f"pooling_mode_{key}": key.removesuffix("_token").removesuffix("_tokens") == pooling
+            or key == pooling
+            for key in keys
+        },
     )
     if dense:
         modules.append(("2_Dense", "Dense"))
@@ -159,15 +179,31 @@ def make_bert(
     """A BERT-like checkpoint; ``changes`` go into config.json."""
     config = {**bert.FAMILY.tiny, "architectures": [architecture]}
     if architecture.startswith("XLMRoberta"):
-        config |= {"model_type": "xlm-roberta", "pad_token_id": 1, "type_vocab_size": 1,
-                   "layer_norm_eps": 1e-5, "vocab_size": len(roberta_tokenizer().get_vocab())}
+        config |= {
+            "model_type": "xlm-roberta",
+            "pad_token_id": 1,
+            "type_vocab_size": 1,
+            "layer_norm_eps": 1e-5,
+            "vocab_size": len(roberta_tokenizer().get_vocab()),
+        }
         tokenizer, kind = roberta_tokenizer(), "XLMRobertaTokenizer"
-        special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
-                   "cls_token": "<s>", "sep_token": "</s>"}
+        special = {
+            "pad_token": "<pad>",
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "unk_token": "<unk>",
+            "cls_token": "<s>",
+            "sep_token": "</s>",
+        }
     else:
         tokenizer, kind = bert_tokenizer(config["vocab_size"]), "BertTokenizer"
-        special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]",
-                   "sep_token": "[SEP]", "mask_token": "[MASK]"}
+        special = {
+            "pad_token": "[PAD]",
+            "unk_token": "[UNK]",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "mask_token": "[MASK]",
+        }
     config |= changes
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config)
@@ -205,9 +241,14 @@ def make_clip(
     tokenizer.save(str(folder / "tokenizer.json"))
     write_json(
         folder / "tokenizer_config.json",
-        {"tokenizer_class": "CLIPTokenizer", "model_max_length": config["text_config"]["max_position_embeddings"],
-         "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
-         "pad_token": "<|endoftext|>"},
+        {
+            "tokenizer_class": "CLIPTokenizer",
+            "model_max_length": config["text_config"]["max_position_embeddings"],
+            "bos_token": "<|startoftext|>",
+            "eos_token": "<|endoftext|>",
+            "unk_token": "<|endoftext|>",
+            "pad_token": "<|endoftext|>",
+        },
     )
     side = config["vision_config"]["image_size"]
     write_json(
@@ -232,7 +273,9 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     channels = [
-        127 + 120 * np.sin(x / width * rng.uniform(2, 9) + y / height * rng.uniform(2, 9) + rng.uniform(0, 6))
+        127
+        + 120
+        * np.sin(x / width * rng.uniform(2, 9) + y / height * rng.uniform(2, 9) + rng.uniform(0, 6))
         for _ in range(3)
     ]
     return np.stack(channels, -1).clip(0, 255).astype(np.uint8)

@@ -19,8 +19,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.scenes import AXES, COLOURS, FIELDS, GROUNDS, KINDS, SHAPES, SIZES, TEXTURES
-from training.scenes import Scene, Thing
+from training.scenes import (
+    AXES,
+    COLOURS,
+    FIELDS,
+    GROUNDS,
+    KINDS,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+    Scene,
+    Thing,
+)
 
 ANY = -1
 """Wildcard of a claim: the caption does not speak of this field."""
@@ -111,7 +121,7 @@ _RELATIONS: dict[str, tuple[str, ...]] = {
     "down back": ("below", "below", "under", "beneath", "underneath"),
 }
 _TAILS: dict[str, tuple[str, ...]] = {
-    # "{first} with {second} ..."
+    # What ends "a circle with a square ...".
     "across": ("to its right", "on its right"),
     "across back": ("to its left", "on its left"),
     "down": ("below it", "under it"),
@@ -195,13 +205,13 @@ _EMPTY_KINDS: dict[str, tuple[str, ...]] = {
 _SOMETHING = ("something {}", "something {}", "a {} thing", "a {} object", "anything {}", "{}")
 _COUNTED = ("{} {}", "{} {}", "{} {}", "exactly {} {}", "a group of {} {}", "a set of {} {}")
 _BESIDE = ("next to", "beside", "side by side with")
-_OTHER_WORDS = """
+_OTHER_TEXT = """
 an and the of is are it its with without no not any one single pair pairs group plus signs sign
 shape shapes object objects thing things colour color coloured colored round pointed corner side
 dog cat car tree house person man woman people bird flower food water sun sky hello world
 photo image picture text search query document passage what which where how many who why when
 zero six seven eight nine ten many several few both
-""".split()
+"""
 """Words outside the grammar that get a token of their own, so ordinary prompts stay short."""
 
 
@@ -234,7 +244,7 @@ def words() -> list[str]:
         _SOMETHING,
         _COUNTED,
         _BESIDE,
-        _OTHER_WORDS,
+        [_OTHER_TEXT],
     ]
     found = [word for table in tables for text in table for word in re.findall("[a-z]+", text)]
     return list(dict.fromkeys(found))
@@ -342,8 +352,8 @@ def _texture_word(thing: Thing, rng: random.Random) -> str:
 
 
 def _single_phrase(scene: Scene, rng: random.Random) -> tuple[str, list[Said]]:
-    assert scene.first is not None
-    noun, said = _noun(scene.first, rng)
+    (thing,) = scene.things
+    noun, said = _noun(thing, rng)
     said["kind"] = KINDS.index("single")
     roll = rng.random()
     if roll < 0.8:
@@ -352,7 +362,7 @@ def _single_phrase(scene: Scene, rng: random.Random) -> tuple[str, list[Said]]:
         phrase = f"{rng.choice(('one', '1', 'a single'))} {noun}"
     else:
         phrase = noun
-    texture = scene.first.texture
+    texture = thing.texture
     if "texture" not in said and texture in _TEXTURE_TAILS and rng.random() < 0.6:
         phrase = f"{phrase} {rng.choice(_TEXTURE_TAILS[texture])}"
         said["texture"] = TEXTURES.index(texture)
@@ -374,8 +384,8 @@ def _place_words(place: tuple[int, int], rng: random.Random) -> tuple[str, tuple
 
 
 def _count_phrase(scene: Scene, rng: random.Random) -> tuple[str, list[Said]]:
-    assert scene.first is not None
-    noun, said = _noun(scene.first, rng, plural=True)
+    (thing,) = scene.things
+    noun, said = _noun(thing, rng, plural=True)
     said["kind"] = KINDS.index("count")
     if rng.random() < 0.04:
         return noun, [said]
@@ -392,9 +402,9 @@ def _second(said: Said) -> Said:
 
 
 def _relation_phrase(scene: Scene, rng: random.Random) -> tuple[str, list[Said]]:
-    assert scene.first is not None and scene.second is not None
-    first, first_said = _relation_noun(scene.first, rng)
-    second, second_said = _relation_noun(scene.second, rng)
+    left, right = scene.things
+    first, first_said = _relation_noun(left, rng)
+    second, second_said = _relation_noun(right, rng)
     kind: Said = {"kind": KINDS.index("relation")}
     said: Said = {
         **kind,
@@ -418,7 +428,7 @@ def _relation_phrase(scene: Scene, rng: random.Random) -> tuple[str, list[Said]]
     if roll < 0.11 and scene.axis == "across":
         one, other = (second, first) if back else (first, second)
         return f"{one} {rng.choice(_BESIDE)} {other}", [said, swapped]
-    return _ordered_phrase(first, second, scene.axis, back, rng), [said]
+    return _ordered_phrase(first, second, scene.axis, rng, back=back), [said]
 
 
 def _relation_noun(thing: Thing, rng: random.Random) -> tuple[str, Said]:
@@ -428,7 +438,7 @@ def _relation_noun(thing: Thing, rng: random.Random) -> tuple[str, Said]:
     return (_with_article(noun) if rng.random() < 0.9 else noun), said
 
 
-def _ordered_phrase(first: str, second: str, axis: str, back: bool, rng: random.Random) -> str:
+def _ordered_phrase(first: str, second: str, axis: str, rng: random.Random, *, back: bool) -> str:
     if back:
         first, second = second, first
     key = f"{axis} back" if back else axis
@@ -446,8 +456,7 @@ def _ordered_phrase(first: str, second: str, axis: str, back: bool, rng: random.
 
 def _something_phrase(scene: Scene, rng: random.Random) -> tuple[str, list[Said]]:
     """Names one colour that the picture shows, or one shape, without saying how often."""
-    options = [thing for thing in (scene.first, scene.second) if thing is not None]
-    thing = rng.choice(options)
+    thing = rng.choice(scene.things)
     colour = COLOURS.index(thing.colour)
     phrase = rng.choice(_SOMETHING).format(_colour_word(thing.colour, rng))
     # An empty ground of that colour is something of that colour as well.

@@ -10,6 +10,7 @@ import argparse
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,11 +35,11 @@ class Encoder:
         Args:
             folder: A folder in the Hugging Face CLIP layout.
         """
-        self._model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+        self._model: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+        self._model.eval()
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._processor = CLIPImageProcessorPil.from_pretrained(folder)
 
-    @torch.inference_mode()
     def images(self, images: Sequence[Image.Image]) -> Vectors:
         """Embeds images.
 
@@ -49,9 +50,9 @@ class Encoder:
             float32 ``(N, D)``, rows of length 1.
         """
         pixels = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
-        return _unit(self._model.get_image_features(pixel_values=pixels))
+        with torch.inference_mode():
+            return _unit(self._model.get_image_features(pixel_values=pixels))
 
-    @torch.inference_mode()
     def texts(self, texts: Sequence[str]) -> Vectors:
         """Embeds texts.
 
@@ -62,12 +63,13 @@ class Encoder:
             float32 ``(N, D)``, rows of length 1.
         """
         encoded = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-        return _unit(self._model.get_text_features(**encoded))
+        with torch.inference_mode():
+            return _unit(self._model.get_text_features(**encoded))
 
 
-def _unit(features: object) -> Vectors:
+def _unit(features: Any) -> Vectors:
     # Some releases of transformers return the features, others an output object that holds them.
-    tensor = features if isinstance(features, torch.Tensor) else features.pooler_output  # type: ignore[attr-defined]
+    tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
     normed: Vectors = torch.nn.functional.normalize(tensor, dim=-1).numpy()
     return normed
 
@@ -147,7 +149,11 @@ def recall(
         order = ranks(encoder.texts(texts), images)
         found.append(order)
         if misses is not None:
-            misses += [f"{text} | {scene}" for text, scene, rank in zip(texts, scenes, order, strict=True) if rank]
+            misses += [
+                f"{text} | {scene}"
+                for text, scene, rank in zip(texts, scenes, order, strict=True)
+                if rank
+            ]
     every = np.concatenate(found)
     return float((every < 1).mean()), float((every < 5).mean())
 

@@ -226,12 +226,12 @@ def pair_drawings() -> list[Drawing]:
         (("red", "star"), ("yellow", "star")),
         (("green", "diamond"), ("red", "diamond")),
     ]
-    drawings = []
-    for one, two in pairs:
-        for first, second in ((one, two), (two, one)):
-            for axis in ("across", "down"):
-                drawings.append(_pair_drawing(first, second, axis))
-    return drawings
+    return [
+        _pair_drawing(first, second, axis)
+        for one, two in pairs
+        for first, second in ((one, two), (two, one))
+        for axis in ("across", "down")
+    ]
 
 
 def _pair_drawing(first: tuple[str, str], second: tuple[str, str], axis: str) -> Drawing:

@@ -13,7 +13,7 @@ import hashlib
 import io
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,6 +106,11 @@ class Scene:
     axis: str = "none"
     ground: str = "plain"
     ground_colour: str = "white"
+
+    @property
+    def things(self) -> list[Thing]:
+        """The objects that there are, without their copies: none, one or two."""
+        return [thing for thing in (self.first, self.second) if thing is not None]
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -248,7 +253,7 @@ def is_valid(scene: Scene) -> bool:
         ``False`` for an object in its background's colour, two equal objects in a relation, a
         texture too fine to see, or a large object away from the middle.
     """
-    things = [thing for thing in (scene.first, scene.second) if thing is not None]
+    things = scene.things
     if any(thing.colour == scene.ground_colour for thing in things):
         return False
     if scene.kind == "relation":
@@ -282,35 +287,42 @@ def vary(scene: Scene, rng: random.Random) -> Scene:
 
 
 def _vary_once(scene: Scene, rng: random.Random) -> Scene:
-    first, second = scene.first, scene.second
-    if first is None or rng.random() < 0.1:
+    if scene.first is None or rng.random() < 0.1:
         return replace(scene, ground_colour=rng.choice(COLOURS))
-    if second is not None:
-        roll = rng.random()
-        if roll < 0.3:
-            return replace(scene, first=second, second=first)
-        if roll < 0.5:
-            return replace(scene, axis="down" if scene.axis == "across" else "across")
-        if roll < 0.7:
-            return replace(
-                scene,
-                first=replace(first, colour=second.colour),
-                second=replace(second, colour=first.colour),
-            )
-        if roll < 0.85:
-            return replace(scene, second=_vary_thing(second, rng))
-        return replace(scene, first=_vary_thing(first, rng))
+    if scene.second is not None:
+        return _vary_relation(scene, scene.first, scene.second, rng)
     if scene.kind == "count" and rng.random() < 0.6:
         step = rng.choice((-1, 1))
         return replace(scene, count=min(MAX_COUNT, max(2, scene.count + step)))
     if scene.kind == "single" and rng.random() < 0.5:
-        roll = rng.random()
-        if roll < 0.45:
-            return replace(scene, place=(rng.randrange(3), rng.randrange(3)))
-        if roll < 0.75:
-            return replace(scene, first=replace(first, size=rng.choice(SIZES)))
-        return replace(scene, first=replace(first, texture=rng.choice(TEXTURES)))
+        return _vary_single(scene, scene.first, rng)
+    return replace(scene, first=_vary_thing(scene.first, rng))
+
+
+def _vary_relation(scene: Scene, first: Thing, second: Thing, rng: random.Random) -> Scene:
+    roll = rng.random()
+    if roll < 0.3:
+        return replace(scene, first=second, second=first)
+    if roll < 0.5:
+        return replace(scene, axis="down" if scene.axis == "across" else "across")
+    if roll < 0.7:
+        return replace(
+            scene,
+            first=replace(first, colour=second.colour),
+            second=replace(second, colour=first.colour),
+        )
+    if roll < 0.85:
+        return replace(scene, second=_vary_thing(second, rng))
     return replace(scene, first=_vary_thing(first, rng))
+
+
+def _vary_single(scene: Scene, thing: Thing, rng: random.Random) -> Scene:
+    roll = rng.random()
+    if roll < 0.45:
+        return replace(scene, place=(rng.randrange(3), rng.randrange(3)))
+    if roll < 0.75:
+        return replace(scene, first=replace(thing, size=rng.choice(SIZES)))
+    return replace(scene, first=replace(thing, texture=rng.choice(TEXTURES)))
 
 
 def _vary_thing(thing: Thing, rng: random.Random) -> Thing:
@@ -341,12 +353,11 @@ def render(scene: Scene, rng: random.Random) -> Image.Image:
     tint = _tint(scene.ground_colour, rng)
     image = _paint_ground(scene.ground, tint, (width * factor, height * factor), rng)
     corner = ((width - side) * factor / 2, (height - side) * factor / 2)
-    for group in _tints_and_spots(scene, tint, rng):
-        thing, colour, border, spots = group
+    for thing, colour, border, spots in _tints_and_spots(scene, tint, rng):
         turn = _turn(thing.shape, rng)
         points = outline(thing.shape, rng)
-        for x, y, diameter in spots:
-            moved = _place(points, x, y, diameter, turn, side * factor, corner)
+        for spot in spots:
+            moved = _place(points, spot, turn, side * factor, corner)
             _paint_thing(image, thing, moved, colour, border, rng)
     if factor > 1:
         image = image.reduce(factor)
@@ -413,20 +424,20 @@ def _tints_and_spots(scene: Scene, ground: RGB, rng: random.Random) -> list[Grou
     groups: list[Group] = []
     spots = _spots(scene, rng)
     per_thing = [spots] if scene.second is None else [spots[:1], spots[1:]]
-    things = [thing for thing in (scene.first, scene.second) if thing is not None]
-    for thing, own in zip(things, per_thing, strict=True):
+    for thing, own in zip(scene.things, per_thing, strict=True):
         tint = _visible_tint(thing.colour, ground, rng)
         groups.append((thing, tint, None if thing.texture == "hollow" else border, own))
     return groups
 
 
 def _spots(scene: Scene, rng: random.Random) -> list[Spot]:
-    assert scene.first is not None
-    if scene.second is not None:
-        return _relation_spots(scene.first, scene.second, scene.axis, rng)
+    if scene.kind == "relation":
+        first, second = scene.things
+        return _relation_spots(first, second, scene.axis, rng)
     if scene.kind == "count":
         return _count_spots(scene.count, rng)
-    return [_single_spot(scene.first, scene.place, rng)]
+    (thing,) = scene.things
+    return [_single_spot(thing, scene.place, rng)]
 
 
 def _single_spot(thing: Thing, place: tuple[int, int], rng: random.Random) -> Spot:
@@ -516,7 +527,7 @@ def _scattered_spots(count: int, rng: random.Random) -> list[Spot]:
         diameter *= 0.9
 
 
-_SIXTEENTH = [(math.cos(math.tau * i / 40), math.sin(math.tau * i / 40)) for i in range(40)]
+_UNIT_CIRCLE = [(math.cos(math.tau * i / 40), math.sin(math.tau * i / 40)) for i in range(40)]
 
 
 def outline(shape: str, rng: random.Random) -> list[Point]:
@@ -529,26 +540,16 @@ def outline(shape: str, rng: random.Random) -> list[Point]:
     Returns:
         Corner points as ``(x, y)`` in about [-1, 1], y downwards, not closed.
     """
-    if shape == "circle":
-        return list(_SIXTEENTH)
-    if shape == "square":
-        half = rng.uniform(0.8, 0.92)
-        return [(-half, -half), (half, -half), (half, half), (-half, half)]
-    if shape == "triangle":
-        return _triangle(rng)
-    if shape == "star":
-        inner = rng.uniform(0.37, 0.5)
-        return _around([1.0, inner] * 5)
-    if shape == "diamond":
-        wide = rng.uniform(0.68, 1.0)
-        return [(0, -1), (wide, 0), (0, 1), (-wide, 0)]
-    if shape == "cross":
-        arm = rng.uniform(0.2, 0.36)
-        quarter = [(-arm, -0.95), (arm, -0.95), (arm, -arm)]
-        return [point for turn in range(4) for point in _quarter_turns(quarter, turn)]
-    if shape == "heart":
-        return [_heart_point(math.tau * i / 30) for i in range(30)]
-    return _crescent(rng)
+    return _OUTLINES[shape](rng)
+
+
+def _circle(_: random.Random) -> list[Point]:
+    return list(_UNIT_CIRCLE)
+
+
+def _square(rng: random.Random) -> list[Point]:
+    half = rng.uniform(0.8, 0.92)
+    return [(-half, -half), (half, -half), (half, half), (-half, half)]
 
 
 def _triangle(rng: random.Random) -> list[Point]:
@@ -566,12 +567,28 @@ def _triangle(rng: random.Random) -> list[Point]:
     return points
 
 
-def _around(radii: Sequence[float]) -> list[Point]:
+def _star(rng: random.Random) -> list[Point]:
+    radii = [1.0, rng.uniform(0.37, 0.5)] * 5
     step = math.tau / len(radii)
     return [
         (radius * math.sin(step * i), -radius * math.cos(step * i))
         for i, radius in enumerate(radii)
     ]
+
+
+def _diamond(rng: random.Random) -> list[Point]:
+    wide = rng.uniform(0.68, 1.0)
+    return [(0, -1), (wide, 0), (0, 1), (-wide, 0)]
+
+
+def _cross(rng: random.Random) -> list[Point]:
+    arm = rng.uniform(0.2, 0.36)
+    quarter = [(-arm, -0.95), (arm, -0.95), (arm, -arm)]
+    return [point for turn in range(4) for point in _quarter_turns(quarter, turn)]
+
+
+def _heart(_: random.Random) -> list[Point]:
+    return [_heart_point(math.tau * i / 30) for i in range(30)]
 
 
 def _quarter_turns(points: list[Point], turns: int) -> list[Point]:
@@ -601,6 +618,18 @@ def _crescent(rng: random.Random) -> list[Point]:
     return points
 
 
+_OUTLINES: dict[str, Callable[[random.Random], list[Point]]] = {
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "star": _star,
+    "diamond": _diamond,
+    "cross": _cross,
+    "heart": _heart,
+    "crescent": _crescent,
+}
+
+
 def _turn(shape: str, rng: random.Random) -> float:
     """Draws a rotation in radians; a square turned too far would be a diamond."""
     if rng.random() < 0.45:
@@ -610,14 +639,10 @@ def _turn(shape: str, rng: random.Random) -> float:
 
 
 def _place(
-    points: Sequence[Point],
-    x: float,
-    y: float,
-    diameter: float,
-    turn: float,
-    side: int,
-    corner: Point,
+    points: Sequence[Point], spot: Spot, turn: float, side: int, corner: Point
 ) -> list[Point]:
+    """Turns an outline and moves it to its spot, in pixels."""
+    x, y, diameter = spot
     half = diameter * side / 2
     cosine, sine = math.cos(turn) * half, math.sin(turn) * half
     left, top = corner[0] + x * side, corner[1] + y * side

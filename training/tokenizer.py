@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
@@ -44,7 +45,7 @@ def _pieces(word: str, ranks: dict[Merge, int]) -> list[str]:
     """Splits a word the way a BPE with the given merges does."""
     pieces = [*word[:-1], word[-1] + _END_OF_WORD]
     while len(pieces) > 1:
-        pairs = list(zip(pieces, pieces[1:], strict=False))
+        pairs = list(pairwise(pieces))
         best = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
             break
@@ -109,7 +110,10 @@ def build_tokenizer() -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.RobertaProcessing(
-        (END, vocabulary[END]), (START, vocabulary[START]), trim_offsets=False, add_prefix_space=False
+        (END, vocabulary[END]),
+        (START, vocabulary[START]),
+        trim_offsets=False,
+        add_prefix_space=False,
     )
     tokenizer.add_special_tokens([START, END])
     return tokenizer
@@ -124,9 +128,8 @@ def special_ids(tokenizer: Tokenizer) -> tuple[int, int]:
     Returns:
         The ids of the start and of the end token.
     """
-    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
-    assert start is not None and end is not None
-    return start, end
+    vocabulary = tokenizer.get_vocab()
+    return vocabulary[START], vocabulary[END]
 
 
 def write_tokenizer(folder: Path) -> None:

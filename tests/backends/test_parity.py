@@ -196,10 +196,15 @@ def test_genuine_minilm_equals_sentence_transformers(minilm: Path) -> None:
 
     model = resolve(str(minilm))
     texts = ["That is a happy person", "", "naïve café ☕", "word " * 400, *TEXTS]
-    reference = SentenceTransformer(str(minilm), device="cpu").encode(texts, show_progress_bar=False)
+    reference = SentenceTransformer(str(minilm), device="cpu").encode(
+        texts, show_progress_bar=False
+    )
     text = model.text
     assert text is not None
-    ids = [text.tokenizer.truncate(i, text.max_input_tokens, "end") for i in text.tokenizer.encode(texts)]
+    ids = [
+        text.tokenizer.truncate(i, text.max_input_tokens, "end")
+        for i in text.tokenizer.encode(texts)
+    ]
     for vectors in embed_texts(openvino_backend.BACKEND, model, ids).values():
         assert_same(vectors, reference)
 

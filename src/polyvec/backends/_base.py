@@ -54,8 +54,13 @@ Batch = TokenBatch | ImageBatch
 class Session(Protocol):
     """One lane of a runner. Belongs to one thread: it is never called from two at a time."""
 
-    def run(self, modality: Modality, batch: Batch) -> Float32Array:
+    def run(self, modality: Modality, batch: Batch, *, alone: bool = False) -> Float32Array:
         """Forward pass and pooling.
+
+        Args:
+            modality: Which tower.
+            batch: What to embed.
+            alone: No other session runs now and nothing waits, so the batch may take every core.
 
         Returns:
             Shape (B, D), float32, owned by the caller, not normalised. A text or image whose

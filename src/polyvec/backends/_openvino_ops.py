@@ -190,7 +190,9 @@ class PackedTextOps(GraphOps):
             return op.squeeze(out, _ints(1))
         out = self._attend(self._by_text(q), k, v, heads=heads, mask=mask)
         width = out.get_output_partial_shape(0)[2].get_length()
-        return op.gather(op.reshape(out, _ints(-1, width), False), self._scatter, _ints(_FIRST_AXIS))
+        return op.gather(
+            op.reshape(out, _ints(-1, width), False), self._scatter, _ints(_FIRST_AXIS)
+        )
 
     def pick(self, x: Node) -> Node:
         """(T, D) → (B, D)."""
@@ -222,7 +224,9 @@ class PackedTextOps(GraphOps):
         if picked:
             return op.unsqueeze(self._picked_mask, _ints(1, 2))
         # Texts start at slot 0, so what stands before a token is never beyond its text.
-        width = op.squeeze(op.gather(op.shape_of(self._gather, "i32"), _ints(1), _ints(0)), _ints(0))
+        width = op.squeeze(
+            op.gather(op.shape_of(self._gather, "i32"), _ints(1), _ints(0)), _ints(0)
+        )
         slots = op.range(op.constant(np.int32(0)), width, op.constant(np.int32(1)), "i32")
         seen = op.less_equal(op.unsqueeze(slots, _ints(0)), op.unsqueeze(slots, _ints(1)))
         mask = op.select(seen, op.constant(np.float32(0)), op.constant(MASKED))

@@ -1,9 +1,9 @@
 """Texts laid end to end → the index arrays that a packed graph needs.
 
 Every operation of a packed graph works on (T, D), all tokens of the batch after one another; only
-attention and pooling look at a (B, L) view, made by one gather and undone by another. A slot of that
-view beyond its text repeats the text's own last token: so a text whose states are not finite can only
-ever spoil itself.
+attention and pooling look at a (B, L) view, made by one gather and undone by another. A slot of
+that view beyond its text repeats the text's own last token: so a text whose states are not finite
+can only ever spoil itself.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,12 @@ from polyvec.types import Float32Array, IntArray
 
 Int32Array = NDArray[np.int32]
 
+_STEPS = ((4, 32), (8, 64), (16, 128), (32, 512))
+_LAST_STEP = 64
+
 MASKED = np.float32(-3e38)
-"""Added to the score of a key that must not be seen. Not -inf: a row that is masked as a whole would
-become NaN."""
+"""Added to the score of a key that must not be seen. Not -inf: a row that is masked as a whole
+would become NaN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,9 @@ class Packed:
 def round_up(count: int) -> int:
     """The next size of the grid: OpenVINO keeps memory for every new shape, so there must be few.
 
-    Steps of 16 to 128, 32 to 512, then 64.
+    Steps are at most an eighth of the size, from 4 for the shortest texts up to 64.
     """
-    step = 16 if count <= 128 else 32 if count <= 512 else 64
+    step = next((step for step, limit in _STEPS if count <= limit), _LAST_STEP)
     return -(-count // step) * step
 
 
@@ -102,7 +105,7 @@ def _picked_places(
     last = (batch.lengths - 1).astype(np.int32)
     if pooling != "eos":
         return last
-    places = last.copy()
+    places = np.zeros_like(last)  # like the reference, a text without its end counts as cut to one
     for index, (start, length) in enumerate(zip(starts, batch.lengths, strict=True)):
         ids = batch.ids[start : start + length]
         if eos_token_id is None:
@@ -117,14 +120,14 @@ def _pool_weights(inside: NDArray[np.bool_], lengths: Int32Array, pooling: Pooli
 
     Source: sentence_transformers.models.Pooling.
     """
-    weights = inside.astype(np.float32)
-    counts = lengths[:, None].astype(np.float32)
+    weights: Float32Array = inside.astype(np.float32)
+    counts: Float32Array = lengths[:, None].astype(np.float32)
     if pooling == "mean_sqrt_len":
-        return weights / np.sqrt(counts)
-    if pooling == "weightedmean":
+        counts = np.sqrt(counts)
+    elif pooling == "weightedmean":
         weights *= np.arange(1, inside.shape[1] + 1, dtype=np.float32)
-        return weights / weights.sum(axis=1, keepdims=True)
-    return weights / counts
+        counts = weights.sum(axis=1, keepdims=True)
+    return np.divide(weights, counts, dtype=np.float32)
 
 
 def tokens_of(ids: list[IntArray]) -> TokenBatch:

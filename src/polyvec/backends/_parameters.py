@@ -34,7 +34,9 @@ class Parameters:
         Raises:
             CheckpointError: Tensors are left over that the family does not list as needless.
         """
-        needless = re.compile("|".join(f"(?:{key})" for key in model.family.ignored_keys) or r"(?!)")
+        needless = re.compile(
+            "|".join(f"(?:{key})" for key in model.family.ignored_keys) or r"(?!)"
+        )
         unknown = [n for n in self.weights if n not in self._used and not needless.fullmatch(n)]
         if unknown:
             shown = ", ".join(sorted(unknown)[:_SHOWN])

@@ -10,35 +10,39 @@ import openvino as ov
 from openvino import opset15 as op
 
 from polyvec.backends._base import BackendOptions, Batch, ImageBatch, TokenBatch
-from polyvec.backends._openvino_ops import GraphOps, ImageOps, PackedTextOps
+from polyvec.backends._openvino_ops import ImageOps, PackedTextOps
 from polyvec.backends._packing import pack
 from polyvec.backends._parameters import Parameters
-from polyvec.errors import ConfigError, InferenceError
+from polyvec.errors import CheckpointError, ConfigError, InferenceError
 from polyvec.models._model import Model
 from polyvec.types import Float32Array, Modality
 
 _log = logging.getLogger(__name__)
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-_DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 
 _WIDE_LIMIT_BYTES = 1 << 30
 """Weights above this get no second compiled form: it would hold a second copy of them."""
 
 
-class OpenVinoSession:
-    """One infer request for each tower. Belongs to one thread."""
+Compiled = Mapping[Modality, ov.CompiledModel]
 
-    def __init__(self, model: Model, compiled: Mapping[Modality, ov.CompiledModel]) -> None:
+
+class OpenVinoSession:
+    """For each tower, one infer request and another that takes every core. One thread's own."""
+
+    def __init__(self, model: Model, narrow: Compiled, wide: Compiled) -> None:
         self._model = model
         # A request sees only copied inputs: mixing copied and shared ones corrupts the heap.
-        self._requests = {tower: one.create_infer_request() for tower, one in compiled.items()}
+        self._narrow = {tower: one.create_infer_request() for tower, one in narrow.items()}
+        self._wide = {tower: one.create_infer_request() for tower, one in wide.items()}
 
-    def run(self, modality: Modality, batch: Batch) -> Float32Array:
+    def run(self, modality: Modality, batch: Batch, *, alone: bool = False) -> Float32Array:
         """Forward pass and pooling; see `polyvec.backends._base.Session`."""
         feed = self._feed(modality, batch)
+        request = (self._wide if alone else self._narrow)[modality]
         try:
-            outputs = self._requests[modality].infer(feed)
+            outputs = request.infer(feed)
         except RuntimeError as error:
             _log.exception("OpenVINO failed on a batch")
             raise InferenceError("the runtime failed on this batch") from error
@@ -74,36 +78,35 @@ class OpenVinoRunner:
     """
 
     def __init__(
-        self,
-        model: Model,
-        compiled: Mapping[Modality, ov.CompiledModel],
-        options: BackendOptions,
-        num_sessions: int,
+        self, model: Model, narrow: Compiled, wide: Compiled, options: BackendOptions
     ) -> None:
         self._model = model
-        self._compiled = dict(compiled)
+        self._narrow = dict(narrow)
+        self._wide = dict(wide)
         self.device = options.device.lower()
-        self.num_sessions = num_sessions
-        self.dtype = _effective_dtype(next(iter(compiled.values())))
+        self.num_sessions = options.num_sessions or _cores()
+        self.dtype = _effective_dtype(next(iter(narrow.values())))
         if options.dtype not in ("auto", self.dtype):
             _log.warning("%s was asked for; this device computes in %s", options.dtype, self.dtype)
         self._warm_up()
 
     def session(self) -> OpenVinoSession:
         """A new lane, for one thread."""
-        return OpenVinoSession(self._model, self._compiled)
+        return OpenVinoSession(self._model, self._narrow, self._wide)
 
     def close(self) -> None:
         """Free the compiled models, then the weights they read."""
-        self._compiled.clear()
+        self._narrow.clear()
+        self._wide.clear()
         self._model.weights.close()
 
     def _warm_up(self) -> None:
         # Weights are packed at the first inference, which may take seconds.
         session = self.session()
-        for modality in self._compiled:
-            session.run(modality, _smallest_batch(self._model, modality))
-        # Packed copies are what the kernels read from now on; tables read in place come back on demand.
+        for modality in self._narrow:
+            for alone in (False, True):
+                session.run(modality, _smallest_batch(self._model, modality), alone=alone)
+        # From now on kernels read packed copies; tables that are read in place come back on demand.
         self._model.weights.release_pages()
 
 
@@ -116,18 +119,28 @@ class OpenVinoBackend:
         """Build, compile and warm up."""
         core = ov.Core()
         device = _device(core, options.device)
+        hint = _precision_hint(core, device, options)
+        graphs = _checked_build(model)
+
+        def compile_for(streams: int) -> Compiled:
+            properties = _properties(device, hint, streams)
+            return {t: core.compile_model(g, device, properties) for t, g in graphs.items()}
+
         sessions = options.num_sessions or _cores()
-        properties = {
-            "INFERENCE_PRECISION_HINT": _precision_hint(core, device, options),
-            # Compressed weights would otherwise turn on 8-bit activations by themselves.
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
-        }
-        if device == "CPU":
-            properties |= {"NUM_STREAMS": str(sessions), "INFERENCE_NUM_THREADS": str(_cores())}
-        graphs = _build(model)
-        compiled = {tower: core.compile_model(graph, device, properties)
-                    for tower, graph in graphs.items()}
-        return OpenVinoRunner(model, compiled, options, sessions)
+        narrow = compile_for(sessions)
+        # A lone text on one core of two takes half as long again as it need.
+        split = device == "CPU" and sessions > 1 and model.weights.num_bytes <= _WIDE_LIMIT_BYTES
+        return OpenVinoRunner(model, narrow, compile_for(1) if split else narrow, options)
+
+
+def _checked_build(model: Model) -> dict[Modality, ov.Model]:
+    try:
+        return _build(model)
+    except RuntimeError as error:
+        _log.debug("building the graph failed", exc_info=error)
+        raise CheckpointError(
+            "the weights do not fit config.json: a tensor has another shape than it says"
+        ) from error
 
 
 def _build(model: Model) -> dict[Modality, ov.Model]:
@@ -143,7 +156,7 @@ def _build(model: Model) -> dict[Modality, ov.Model]:
     return graphs
 
 
-def _ops_for(model: Model, modality: Modality, parameters: Parameters) -> GraphOps:
+def _ops_for(model: Model, modality: Modality, parameters: Parameters) -> PackedTextOps | ImageOps:
     tower = model.family.towers[modality]
     if modality == "image":
         return ImageOps(
@@ -153,6 +166,18 @@ def _ops_for(model: Model, modality: Modality, parameters: Parameters) -> GraphO
         )
     assert model.text is not None  # noqa: S101  (modalities says so)
     return PackedTextOps(parameters, model.text.pooling)
+
+
+def _properties(device: str, precision_hint: str, streams: int) -> dict[str, str]:
+    properties = {"INFERENCE_PRECISION_HINT": precision_hint}
+    if device == "CPU":
+        properties |= {
+            # Compressed weights would otherwise turn on 8-bit activations by themselves.
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+            "NUM_STREAMS": str(streams),
+            "INFERENCE_NUM_THREADS": str(_cores()),
+        }
+    return properties
 
 
 def _smallest_batch(model: Model, modality: Modality) -> Batch:
@@ -167,7 +192,8 @@ def _device(core: ov.Core, wanted: str) -> str:
     available = core.available_devices
     if device not in available and device not in {name.split(".")[0] for name in available}:
         raise ConfigError(
-            f"device {wanted!r} is not here; here are: {', '.join(available).lower()}", param="device"
+            f"device {wanted!r} is not here; here are: {', '.join(available).lower()}",
+            param="device",
         )
     return device
 

@@ -1,4 +1,4 @@
-"""torch: the same model files run eagerly, packed, on CPU or an accelerator (extra ``polyvec[torch]``)."""
+"""torch: the same model files run eagerly and packed, on CPU or an accelerator (an extra)."""
 
 import logging
 import os
@@ -37,16 +37,19 @@ class _Tensors:
 
     def __init__(self, parameters: Parameters, device: torch.device, dtype: torch.dtype) -> None:
         self._parameters = parameters
-        self._device = device
-        self._dtype = dtype
+        self.device = device
+        self.dtype = dtype
         self._held: dict[str, torch.Tensor] = {}
 
     def get(self, name: str) -> torch.Tensor:
         if name not in self._held:
             array = self._parameters.weights.float32(self._parameters.use(name))
             held = torch.from_numpy(array.copy())  # the mapping is read-only
-            self._held[name] = held.to(self._device, self._dtype)
+            self._held[name] = held.to(self.device, self.dtype)
         return self._held[name]
+
+    def clear(self) -> None:
+        self._held.clear()
 
 
 class TorchOps:
@@ -110,7 +113,7 @@ class PackedTextOps(TorchOps):
         self, tensors: _Tensors, batch: TokenBatch, pooling: Pooling, eos: int | None
     ) -> None:
         super().__init__(tensors, picks_one=pooling in ("cls", "last", "eos"))
-        device = tensors._device
+        device = tensors.device
         packed = pack(batch, pooling, eos)
         self._pooling = pooling
         self._ids = torch.from_numpy(batch.ids).to(device)
@@ -221,8 +224,8 @@ def _attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *, causal: bool
 ) -> torch.Tensor:
     """Attention over (…, L, D)."""
-    split = [x.unflatten(-1, (heads, -1)).transpose(-2, -3) for x in (q, k, v)]
-    out = F.scaled_dot_product_attention(*split, is_causal=causal)
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(-2, -3) for x in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     return out.transpose(-2, -3).flatten(-2)
 
 
@@ -233,15 +236,15 @@ class TorchSession:
         self._model = model
         self._tensors = tensors
 
-    @torch.inference_mode()
-    def run(self, modality: Modality, batch: Batch) -> Float32Array:
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def run(self, modality: Modality, batch: Batch, *, alone: bool = False) -> Float32Array:  # noqa: ARG002
         """Forward pass and pooling; see `polyvec.backends._base.Session`."""
         tower = self._model.family.towers[modality]
         ops = self._ops(modality, batch)
         try:
             rows = tower.forward(ops, self._model.config)
             for layer in self._model.dense:
-                rows = ops.linear(rows.to(self._tensors._dtype), layer.name, bias=layer.bias)
+                rows = ops.linear(rows.to(self._tensors.dtype), layer.name, bias=layer.bias)
                 rows = ops.activation(rows, layer.activation) if layer.activation else rows
         except RuntimeError as error:
             _log.exception("torch failed on a batch")
@@ -249,10 +252,10 @@ class TorchSession:
         result: Float32Array = rows.float().cpu().numpy()
         return result
 
-    def _ops(self, modality: Modality, batch: Batch) -> TorchOps:
+    def _ops(self, modality: Modality, batch: Batch) -> "PackedTextOps | ImageOps":
         tower, text = self._model.family.towers[modality], self._model.text
         if isinstance(batch, ImageBatch):
-            pixels = torch.from_numpy(batch.pixels).to(self._tensors._device, self._tensors._dtype)
+            pixels = torch.from_numpy(batch.pixels).to(self._tensors.device, self._tensors.dtype)
             return ImageOps(self._tensors, pixels, tower.max_positions(self._model.config))
         if text is None:
             raise InferenceError("the model has no text tower")
@@ -288,7 +291,7 @@ class TorchRunner:
 
     def close(self) -> None:
         """Free the weights."""
-        self._tensors._held.clear()
+        self._tensors.clear()
         self._model.weights.close()
 
     def _warm_up(self) -> None:

@@ -6,15 +6,19 @@ A model that is already on this machine never touches the network.
 import logging
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from polyvec.checkpoints.read import read_checkpoint
 from polyvec.errors import CheckpointError
 
 DEMO = "polyvec-demo"
 """Name of the small CLIP that ships in the package."""
 
 # Weights are safetensors only, so that a repository's other formats are never downloaded.
-_WANTED = ("*.json", "*.txt", "*.safetensors")
-_UNWANTED = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "original/*", ".*", "*/.*")
+_PATTERNS: dict[str, Any] = {
+    "allow_patterns": ["*.json", "*.txt", "*.safetensors"],
+    "ignore_patterns": ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "original/*", ".*"],
+}
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +36,12 @@ def locate(reference: str, *, revision: str | None = None) -> Path:
     if reference == DEMO:
         return Path(str(files("polyvec.checkpoints") / "demo"))
     folder = Path(reference).expanduser()
-    if folder.is_dir():
+    if reference and folder.is_dir():
         return folder
     if not _is_hub_id(reference):
         raise CheckpointError(
-            f"{reference!r} is neither a folder nor a hub id of the form 'owner/name'", param="model"
+            f"{reference!r} is neither a folder nor a hub id of the form 'owner/name'",
+            param="model",
         )
     return _cached(reference, revision) or _download(reference, revision)
 
@@ -54,17 +59,20 @@ def _is_hub_id(reference: str) -> bool:
 
 
 def _cached(repo_id: str, revision: str | None) -> Path | None:
-    """The cached snapshot if it is complete enough to serve, without a network call."""
+    """The cached snapshot if it is complete, without a network call."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(repo_id, revision=revision, local_files_only=True))
+        folder = snapshot_download(repo_id, revision=revision, local_files_only=True, **_PATTERNS)
     except LocalEntryNotFoundError:
         return None
-    # An interrupted download leaves a snapshot without all of its weights.
-    has_config = (folder / "config.json").is_file() or (folder / "modules.json").is_file()
-    return folder if has_config and any(folder.rglob("*.safetensors")) else None
+    # Snapshots made by other programs, or by an interrupted download, may lack their weights.
+    try:
+        read_checkpoint(Path(folder)).weight_files()
+    except CheckpointError:
+        return None
+    return Path(folder)
 
 
 def _download(repo_id: str, revision: str | None) -> Path:
@@ -80,14 +88,7 @@ def _download(repo_id: str, revision: str | None) -> Path:
 
     _log.info("downloading %s", repo_id)
     try:
-        return Path(
-            snapshot_download(
-                repo_id,
-                revision=revision,
-                allow_patterns=list(_WANTED),
-                ignore_patterns=list(_UNWANTED),
-            )
-        )
+        return Path(snapshot_download(repo_id, revision=revision, **_PATTERNS))
     except GatedRepoError:
         raise _failed(repo_id, "its owner asks for an agreement first; set HF_TOKEN") from None
     except RepositoryNotFoundError:
@@ -96,7 +97,8 @@ def _download(repo_id: str, revision: str | None) -> Path:
         raise _failed(repo_id, f"it has no revision {revision!r}") from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         raise _failed(
-            repo_id, "it is not in the local cache and the hub cannot be reached (or offline mode is on)"
+            repo_id,
+            "it is not in the local cache and the hub cannot be reached (or offline mode is on)",
         ) from None
     except (HfHubHTTPError, OSError) as error:
         raise _failed(repo_id, f"the download failed ({type(error).__name__})") from None

@@ -40,8 +40,8 @@ class Checkpoint:
 
     Attributes:
         folder: Where the checkpoint is.
-        root: Folder of config.json and the weights; differs from ``folder`` when modules.json puts the
-            model in a sub-folder (``0_CLIPModel``).
+        root: Folder of config.json and the weights; differs from ``folder`` when modules.json puts
+            the model in a sub-folder (``0_CLIPModel``).
         config: config.json.
         modules: modules.json, or None without one.
         text_config: sentence_bert_config.json or a legacy twin, with its file's name.
@@ -88,7 +88,9 @@ class Checkpoint:
         if single.is_file():
             return (single,)
         _refuse_pickles(self.root)
-        raise CheckpointError("no weights: neither model.safetensors nor its index is in the folder")
+        raise CheckpointError(
+            "no weights: neither model.safetensors nor its index is in the folder"
+        )
 
     def module_weights(self, module: Module) -> Path:
         """The safetensors file of a module folder.
@@ -176,8 +178,8 @@ def _refuse_pickles(folder: Path) -> None:
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles:
         raise CheckpointError(
-            f"the weights are a pickle ({pickles[0]}), which can run code when it is opened; polyvec "
-            "reads safetensors only: use a revision that has model.safetensors, or convert it"
+            f"the weights are a pickle ({pickles[0]}), which can run code when it is opened; "
+            "polyvec reads safetensors only: use a revision with model.safetensors, or convert it"
         )
 
 

@@ -1,7 +1,7 @@
 """Text → token ids, through tokenizer.json alone.
 
-The tokenizers library keeps truncation and padding as state of the tokenizer, so with several threads
-one applies another's. Both are switched off at load; cutting is done here, on arrays.
+The tokenizers library keeps truncation and padding as state of the tokenizer, so with several
+threads one applies another's. Both are switched off at load; cutting is done here, on arrays.
 """
 
 from collections.abc import Sequence
@@ -47,14 +47,14 @@ class Tokenizer:
         """
         if not path.is_file():
             raise CheckpointError(
-                f"{path.name} is missing; polyvec reads this file only, so save the tokenizer in its "
-                "fast form"
+                f"{path.name} is missing; polyvec reads this file only, so save the tokenizer in "
+                "its fast form"
             )
         try:
             return cls(tokenizers.Tokenizer.from_file(str(path)), lower_case=lower_case)
         except CheckpointError:
             raise
-        except Exception as error:  # the library raises bare Exception
+        except Exception as error:  # noqa: BLE001  (the library raises no narrower class)
             raise CheckpointError(f"{path.name} cannot be read: {error}") from None
 
     def encode(self, texts: Sequence[str]) -> list[IntArray]:
@@ -67,7 +67,7 @@ class Tokenizer:
         return [np.array(encoding.ids, np.int64) for encoding in encodings]
 
     def truncate(self, ids: IntArray, limit: int, side: Literal["end", "start"]) -> IntArray:
-        """Drop tokens of the text so that at most ``limit`` remain; special tokens at the ends stay.
+        """Drop tokens of the text so that at most ``limit`` remain; special ones at the ends stay.
 
         Args:
             ids: (L,), as `encode` gives them.
@@ -85,7 +85,7 @@ class Tokenizer:
 
 
 def _special_ends(tokenizer: tokenizers.Tokenizer) -> tuple[IntArray, IntArray]:
-    """Special tokens before and after every text, found by encoding a probe with and without them."""
+    """Special tokens before and after every text, found by encoding a probe with and without."""
     bare = tokenizer.encode("a", add_special_tokens=False).ids
     full = tokenizer.encode("a").ids
     extra = len(full) - len(bare)

@@ -51,8 +51,8 @@ class Entry:
 class Weights:
     """All tensors of a checkpoint.
 
-    Arrays are views of the mapped files: they are valid until `close`, so whoever computes from them
-    keeps this object alive.
+    Arrays are views of the mapped files, valid until `close`: whoever computes from them keeps this
+    object alive.
     """
 
     def __init__(self, maps: list[mmap.mmap], entries: Mapping[str, Entry]) -> None:
@@ -121,8 +121,10 @@ class Weights:
     def renamed(self, prefixes: Iterable[str]) -> "Weights":
         """The same tensors with the first matching prefix taken off each name."""
         pattern = re.compile("|".join(re.escape(prefix) for prefix in prefixes) or r"(?!)")
-        entries = {pattern.sub("", name, count=1) if pattern.match(name) else name: entry
-                   for name, entry in self._entries.items()}
+        entries = {
+            pattern.sub("", name, count=1) if pattern.match(name) else name: entry
+            for name, entry in self._entries.items()
+        }
         return Weights(self._maps, entries)
 
     @property
@@ -151,12 +153,14 @@ def _map(path: Path) -> mmap.mmap:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):
-        raise CheckpointError(f"{path.name} cannot be read: missing, empty or not permitted") from None
+        raise CheckpointError(
+            f"{path.name} cannot be read: missing, empty or not permitted"
+        ) from None
 
 
 def _entries(path: Path, mapped: mmap.mmap, file: int) -> Iterator[tuple[str, Entry]]:
-    # The library checks the header: sizes, overlaps, offsets beyond the file. It has no zero-copy view
-    # of a tensor for numpy and none at all of bfloat16, so the offsets are read here.
+    # The library checks the header: sizes, overlaps, offsets beyond the file. It has no zero-copy
+    # view of a tensor for numpy and none at all of bfloat16, so the offsets are read here.
     try:
         with safe_open(str(path), framework="numpy"):
             pass
@@ -172,8 +176,7 @@ def _entries(path: Path, mapped: mmap.mmap, file: int) -> Iterator[tuple[str, En
             continue
         if spec["dtype"] not in _DTYPES:
             raise CheckpointError(
-                f"{path.name}: {name!r} has dtype {spec['dtype']}; "
-                f"supported: {', '.join(_DTYPES)}"
+                f"{path.name}: {name!r} has dtype {spec['dtype']}; supported: {', '.join(_DTYPES)}"
             )
         start, end = spec["data_offsets"]
         yield name, Entry(spec["dtype"], tuple(spec["shape"]), file, data + start, end - start)

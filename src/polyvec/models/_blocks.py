@@ -5,15 +5,15 @@ from collections.abc import Callable
 from polyvec.models._ops import Activation, Ops, Tensor
 
 Layer = Callable[[Tensor, Tensor, int, bool], Tensor]
-"""``(x, context, index, picked)``: one layer. ``x`` asks, ``context`` is attended to; they differ only in
-the last layer, where ``picked`` is true and ``x`` holds just the rows that pooling keeps."""
+"""``(x, context, index, picked)``: one layer. ``x`` asks, ``context`` is attended to; they differ
+only in the last layer, where ``picked`` is true and ``x`` holds the rows that pooling keeps."""
 
 
 def run_layers(ops: Ops, x: Tensor, layer: Layer, num_layers: int) -> Tensor:
     """Run a stack of layers and pool.
 
-    When pooling keeps one token of a sequence, the last layer computes only that token: exact, and 6-7 %
-    faster on 12 layers.
+    When pooling keeps one token of a sequence, the last layer computes only that token: exact, and
+    6-7 % faster on 12 layers.
 
     Returns:
         Rows, (B, width).

@@ -64,7 +64,9 @@ def activation(name: str) -> Activation:
         return _ACTIVATIONS[name]
     except KeyError:
         known = ", ".join(sorted(_ACTIVATIONS))
-        raise CheckpointError(f"config.json: activation {name!r} is not known; known: {known}") from None
+        raise CheckpointError(
+            f"config.json: activation {name!r} is not known; known: {known}"
+        ) from None
 
 
 def heads(width: int, count: int) -> int:

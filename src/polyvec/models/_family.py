@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from polyvec.models._ops import Activation, Ops, Tensor
+from polyvec.models._ops import Activation, Tensor
 from polyvec.types import Modality
 
 Pooling = Literal["cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean", "eos"]
@@ -36,15 +36,15 @@ class Tower:
     Attributes:
         forward: ``(ops, config)`` → rows (B, D): embeds, runs the layers, pools and projects.
         dimensions: D of what ``forward`` returns.
-        max_positions: Tokens that the position table holds (texts), or tokens of one picture, class
-            token included (images).
+        max_positions: Tokens that the position table holds (texts), or tokens of one picture,
+            class token included (images).
         pooling: Used when the checkpoint says nothing.
-        eos_token_id: For ``eos`` pooling: the id whose first place is kept, or None for the place of
-            the highest id (CLIP's first configs).
+        eos_token_id: For ``eos`` pooling: the id whose first place is kept, or None for the place
+            of the highest id (CLIP's first configs).
         image_size: Side of the square picture the tower reads; 0 for texts.
     """
 
-    forward: Callable[[Ops, Any], Tensor]
+    forward: Callable[[Any, Any], Tensor]
     dimensions: Callable[[Any], int]
     max_positions: Callable[[Any], int]
     pooling: Pooling

@@ -1,4 +1,4 @@
-"""A checkpoint with every question about it answered: what backends load and the engine prepares for."""
+"""A checkpoint with every question about it answered: what backends load and engines serve."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

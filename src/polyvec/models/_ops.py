@@ -1,8 +1,8 @@
 """The operations an architecture may use.
 
-A model file is written once against `Ops` and knows nothing of any runtime, nor of how a batch is laid
-out: it sees the tokens of some texts, or the patches of some pictures, and never padding. A backend
-lowers each operation, either building a graph or computing right away.
+A model file is written once against these and knows nothing of any runtime, nor of how a batch is
+laid out: it sees the tokens of some texts, or the patches of some pictures, and never padding. A
+backend lowers each operation, either building a graph or computing right away.
 
 Parameters are named as in the published checkpoint: ``ops.linear(x, "encoder.0.fc")`` reads
 ``encoder.0.fc.weight`` (out, in) and ``encoder.0.fc.bias`` (out,).
@@ -17,23 +17,15 @@ Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "tanh", 
 
 
 class Ops(Protocol):
-    """What a backend offers to a forward function.
+    """What a backend offers to every forward function.
 
     "tokens" below are the states of all sequences of a batch; "rows" are one state per sequence.
     """
 
     # What the batch holds.
 
-    def token_ids(self) -> Tensor:
-        """Ids of all tokens."""
-        ...
-
     def positions(self, *, offset: int = 0) -> Tensor:
         """Place of each token in its own sequence, counted from ``offset``."""
-        ...
-
-    def pixels(self) -> Tensor:
-        """Pictures, (B, 3, H, W)."""
         ...
 
     # Parameters.
@@ -58,10 +50,6 @@ class Ops(Protocol):
         """Zero mean and unit variance over the last axis, then scale and shift."""
         ...
 
-    def conv2d(self, x: Tensor, name: str, *, stride: int, bias: bool = False) -> Tensor:
-        """(B, C, H, W) → (B, C', H', W'), no padding."""
-        ...
-
     # Arithmetic.
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
@@ -73,14 +61,6 @@ class Ops(Protocol):
         ...
 
     # Sequences.
-
-    def grid_tokens(self, x: Tensor) -> Tensor:
-        """A feature map (B, C, H', W') → its H'·W' tokens of width C, row by row."""
-        ...
-
-    def prepend(self, x: Tensor, name: str) -> Tensor:
-        """Put the learned vector ``name`` before the tokens of every sequence."""
-        ...
 
     def attention(
         self,
@@ -114,4 +94,32 @@ class Ops(Protocol):
 
     def pool(self, x: Tensor) -> Tensor:
         """Tokens → one row per sequence, by the checkpoint's pooling."""
+        ...
+
+
+class TextOps(Ops, Protocol):
+    """What a text tower may use beside `Ops`."""
+
+    def token_ids(self) -> Tensor:
+        """Ids of all tokens."""
+        ...
+
+
+class ImageOps(Ops, Protocol):
+    """What an image tower may use beside `Ops`."""
+
+    def pixels(self) -> Tensor:
+        """Pictures, (B, 3, H, W)."""
+        ...
+
+    def conv2d(self, x: Tensor, name: str, *, stride: int, bias: bool = False) -> Tensor:
+        """(B, C, H, W) → (B, C', H', W'), no padding."""
+        ...
+
+    def grid_tokens(self, x: Tensor) -> Tensor:
+        """A feature map (B, C, H', W') → its H'·W' tokens of width C, row by row."""
+        ...
+
+    def prepend(self, x: Tensor, name: str) -> Tensor:
+        """Put the learned vector ``name`` before the tokens of every sequence."""
         ...

@@ -162,7 +162,9 @@ def _max_input_tokens(
                 f"--max-input-tokens must be from 1 to {positions}, the model's positions",
                 param="max_input_tokens",
             )
-        return int(settings.keep("max_input_tokens", options.max_input_tokens, "--max-input-tokens"))
+        return int(
+            settings.keep("max_input_tokens", options.max_input_tokens, "--max-input-tokens")
+        )
     limits = [(positions, "config.json: positions")]
     seq_length = checkpoint.text_config.value.get("max_seq_length")
     if isinstance(seq_length, int):
@@ -210,10 +212,12 @@ def _pooling(
             return cast(Pooling, settings.keep("pooling", pooling, f"{module.path}/config.json"))
     named = checkpoint.config.get("pooling")
     if isinstance(named, str) and named in _CONFIG_POOLING:
-        return cast(Pooling, settings.keep("pooling", _CONFIG_POOLING[named], "config.json: pooling"))
+        return cast(
+            Pooling, settings.keep("pooling", _CONFIG_POOLING[named], "config.json: pooling")
+        )
     _log.warning(
-        "the checkpoint leaves pooling open; using %s, the family's default. Other servers may choose "
-        "otherwise: set --pooling (one of %s) to what the model's authors say",
+        "the checkpoint leaves pooling open; using %s, the family's default. Other servers may "
+        "choose otherwise: set --pooling (one of %s) to what the model's authors say",
         tower.pooling,
         ", ".join(get_args(Pooling)),
     )
@@ -228,7 +232,9 @@ def _module_pooling(module: Module) -> Pooling:
     if not modes:
         modes = [ours for key, ours in _POOLING_FLAGS.items() if module.config.get(key) is True]
     if len(modes) != 1 or modes[0] is None:
-        raise CheckpointError(f"{where}: exactly one known pooling mode is supported, found {chosen or modes}")
+        raise CheckpointError(
+            f"{where}: exactly one known pooling mode is supported, found {chosen or modes}"
+        )
     if module.config.get("include_prompt") is False:
         raise CheckpointError(f"{where}: include_prompt false is not supported yet")
     return modes[0]

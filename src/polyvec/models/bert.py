@@ -11,7 +11,7 @@ from polyvec.errors import CheckpointError
 from polyvec.models._blocks import mlp, run_layers
 from polyvec.models._config import activation, heads, read_config
 from polyvec.models._family import Family, Tower
-from polyvec.models._ops import Ops, Tensor
+from polyvec.models._ops import Tensor, TextOps
 
 _POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
 
@@ -58,7 +58,7 @@ def _without_none(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if value is not None}
 
 
-def forward(ops: Ops, config: BertConfig) -> Tensor:
+def forward(ops: TextOps, config: BertConfig) -> Tensor:
     """Embed, run the layers, pool.
 
     Source: https://arxiv.org/abs/1810.04805, transformers BertModel.
@@ -71,7 +71,7 @@ def forward(ops: Ops, config: BertConfig) -> Tensor:
     x = ops.add(x, ops.first_row("embeddings.token_type_embeddings"))
     x = ops.layer_norm(x, "embeddings.LayerNorm", eps=eps)
 
-    def layer(x: Tensor, context: Tensor, index: int, picked: bool) -> Tensor:
+    def layer(x: Tensor, context: Tensor, index: int, picked: bool) -> Tensor:  # noqa: FBT001
         name = f"encoder.layer.{index}"
         attended = ops.attention(
             ops.linear(x, f"{name}.attention.self.query"),

@@ -8,10 +8,10 @@ from polyvec.errors import CheckpointError
 from polyvec.models._blocks import mlp, run_layers
 from polyvec.models._config import activation, heads, read_config
 from polyvec.models._family import Family, Tower
-from polyvec.models._ops import Ops, Tensor
+from polyvec.models._ops import ImageOps, Ops, Tensor, TextOps
 
 _LEGACY_EOS = 2
-"""First published configs say 2, which is not the tokenizer's id; they mean the highest id of a text."""
+"""The first published configs say 2, not the tokenizer's id, and mean a text's highest id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def _read_config(raw: Mapping[str, Any]) -> ClipConfig:
 
 
 def _section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    # Configs written before 2023 repeat a section as `text_config_dict`, which wins when both exist.
+    # Configs from before 2023 repeat a section as `text_config_dict`, which wins over the other.
     # Source: transformers CLIPConfig.
     for key in (f"{name}_dict", name):
         section = raw.get(key)
@@ -83,7 +83,7 @@ def _projection_dim(raw: Mapping[str, Any]) -> int:
     return read_config(Shared, raw).projection_dim
 
 
-def text_forward(ops: Ops, config: ClipConfig) -> Tensor:
+def text_forward(ops: TextOps, config: ClipConfig) -> Tensor:
     """Causal pre-norm encoder; the end-of-text state is projected.
 
     Source: https://arxiv.org/abs/2103.00020, transformers CLIPTextTransformer.
@@ -96,7 +96,7 @@ def text_forward(ops: Ops, config: ClipConfig) -> Tensor:
     return ops.linear(x, "text_projection", bias=False)
 
 
-def image_forward(ops: Ops, config: ClipConfig) -> Tensor:
+def image_forward(ops: ImageOps, config: ClipConfig) -> Tensor:
     """Vision transformer; the class token's state is projected.
 
     Source: https://arxiv.org/abs/2103.00020, transformers CLIPVisionTransformer.
@@ -119,7 +119,7 @@ def _encoder(
     eps = config.layer_norm_eps
     act = activation(config.hidden_act)
 
-    def layer(x: Tensor, context: Tensor, index: int, picked: bool) -> Tensor:
+    def layer(x: Tensor, context: Tensor, index: int, picked: bool) -> Tensor:  # noqa: FBT001
         at = f"{name}.{index}"
         keys = ops.layer_norm(context, f"{at}.layer_norm1", eps=eps)
         asking = ops.layer_norm(x, f"{at}.layer_norm1", eps=eps) if picked else keys

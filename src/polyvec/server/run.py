@@ -5,14 +5,22 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import uvicorn
+import uvloop
 
+from polyvec import __version__
+from polyvec.dialects._registry import find_dialects
+from polyvec.engine.local import LocalService
 from polyvec.errors import ConfigError
+from polyvec.server.app import App
+from polyvec.server.load import RunOptions, ServedModel, load_service
 from polyvec.server.options import ServerOptions
 from polyvec.server.protocol import bounded_protocol, close_overdue
+from polyvec.types import ModelCard
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +86,55 @@ class Server(uvicorn.Server):
         if self._on_drain is not None:
             self._on_drain()
         self.should_exit = True
+
+
+def serve(models: Sequence[ServedModel], run: RunOptions, options: ServerOptions) -> None:
+    """Run a server from the first model's load to the last request's answer.
+
+    Raises:
+        ConfigError: The address is taken, or an option cannot be used here.
+        CheckpointError: A model cannot be found, read or served.
+    """
+    listener = bind(options)
+    with closing(listener):
+        if not options.api_keys and not is_loopback(options.host):
+            _log.warning("listening on %s without an API key: anybody may use it", options.host)
+        service = load_service(models, run)
+        asyncio.run(_serve(service, listener, options), loop_factory=uvloop.new_event_loop)
+
+
+async def _serve(service: LocalService, listener: socket.socket, options: ServerOptions) -> None:
+    await service.start()
+    app = App(service, find_dialects(), options, snapshots=lambda: _snapshots(service))
+
+    def announce() -> None:
+        print(ready_line(service.models(), url_of(listener, options.root_path)), flush=True)  # noqa: T201
+
+    def begin_drain() -> None:
+        app.is_draining = True
+
+    server = Server(app, options, on_started=announce, on_drain=begin_drain)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        # What is left after the drain has nobody waiting for it.
+        await service.close(drain=False)
+
+
+def ready_line(cards: Sequence[ModelCard], url: str) -> str:
+    """What an operator needs to know once: where, and which models in which precision."""
+    models = "; ".join(
+        f"{card.name} ({card.dimensions} dimensions, {card.dtype} on {card.device}, {card.backend})"
+        for card in cards
+    )
+    return f"polyvec {__version__} serves {models} at {url}"
+
+
+def _snapshots(service: LocalService) -> dict[str, dict[str, Any]]:
+    return {
+        name: {**engine.metrics.snapshot(), "queue_depth": engine.queue_depth}
+        for name, engine in service.engines().items()
+    }
 
 
 def bind(options: ServerOptions) -> socket.socket:

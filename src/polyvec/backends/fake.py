@@ -1,0 +1,70 @@
+"""Hash vectors: load tests of everything around a model, without its weights."""
+
+import os
+from hashlib import blake2b, shake_128
+
+import numpy as np
+
+from polyvec.backends._base import Backend, BackendOptions, Batch, Runner, Session, TokenBatch
+from polyvec.models._model import Model
+from polyvec.types import Float32Array, Modality
+
+_HALF_RANGE = 32768
+
+
+class FakeBackend:
+    """Answers at once with vectors that depend on the content alone."""
+
+    name = "fake"
+
+    def load(self, model: Model, options: BackendOptions) -> Runner:
+        """Nothing is read: the vector length is all that is taken from the model."""
+        return FakeRunner(
+            model.dimensions, num_sessions=options.num_sessions or os.cpu_count() or 1
+        )
+
+
+class FakeRunner:
+    """A model without weights.
+
+    Attributes:
+        device: Always ``cpu``.
+        dtype: Always ``float32``.
+        num_sessions: As asked, else one per core.
+    """
+
+    def __init__(self, dimensions: int, *, num_sessions: int) -> None:
+        self.device = "cpu"
+        self.dtype = "float32"
+        self.num_sessions = num_sessions
+        self._dimensions = dimensions
+
+    def session(self) -> Session:
+        """A lane; it has no state."""
+        return FakeSession(self._dimensions)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class FakeSession:
+    """Digests content into vectors."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._dimensions = dimensions
+
+    def run(self, modality: Modality, batch: Batch) -> Float32Array:
+        """Vectors in [-1, 1), shape (B, D), not normalised; equal contents give equal rows."""
+        if isinstance(batch, TokenBatch):
+            contents = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
+            return np.stack([self._vector(modality, ids.tobytes()) for ids in contents])
+        return np.stack([self._vector(modality, pixels.tobytes()) for pixels in batch.pixels])
+
+    def _vector(self, modality: Modality, content: bytes) -> Float32Array:
+        seed = blake2b(content, person=modality.encode()).digest()
+        noise = np.frombuffer(shake_128(seed).digest(2 * self._dimensions), np.dtype("<i2"))
+        vector: Float32Array = noise.astype(np.float32) / np.float32(_HALF_RANGE)
+        return vector
+
+
+BACKEND: Backend = FakeBackend()

@@ -1,0 +1,44 @@
+"""The command line: one file for each subcommand, imported only when it runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from polyvec import __version__
+from polyvec.cli import config, models, serve
+from polyvec.errors import PolyvecError
+
+_USAGE_EXIT = 2
+_INTERRUPTED_EXIT = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        Exit status: 0, 2 for what the user can mend, 130 after Ctrl-C.
+    """
+    arguments = build_parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except PolyvecError as error:
+        print(f"polyvec: error: {error.message}", file=sys.stderr)
+        return _USAGE_EXIT
+    except KeyboardInterrupt:
+        return _INTERRUPTED_EXIT
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line, built without importing anything heavy."""
+    parser = argparse.ArgumentParser(
+        prog="polyvec", description="One server for embeddings of text and images."
+    )
+    parser.add_argument("--version", action="version", version=f"polyvec {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (serve, models, config):
+        command.add_parser(commands)
+    return parser

@@ -1,0 +1,33 @@
+"""``polyvec serve``: load models, listen, drain."""
+
+import argparse
+import logging
+
+from polyvec.cli._flags import add_serve_flags, load_given
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the subcommand."""
+    parser = commands.add_parser(
+        "serve",
+        help="serve one or more models over HTTP",
+        description="Settings may also stand in a TOML file (--config, POLYVEC_CONFIG) and in "
+        "POLYVEC_* variables; `polyvec config show` prints all of them.",
+    )
+    add_serve_flags(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = load_given(arguments)
+    logging.basicConfig(
+        level=config.values["log.level"].value.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # Imported after the settings are known to be right: it loads the runtimes.
+    from polyvec.config.compose import compose
+    from polyvec.server.run import serve
+
+    plan = compose(config)
+    serve(plan.models, plan.run, plan.server)
+    return 0

@@ -1,0 +1,58 @@
+"""Settings → the options classes of the packages that use them."""
+
+from dataclasses import dataclass
+
+from polyvec.backends._base import BackendOptions
+from polyvec.config.load import Config, ModelSettings
+from polyvec.engine.options import EngineOptions
+from polyvec.media.policy import MediaPolicy
+from polyvec.models._resolve import ModelOptions
+from polyvec.server.load import RunOptions, ServedModel
+from polyvec.server.options import ServerOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What ``polyvec serve`` needs, typed.
+
+    Attributes:
+        server: How to listen.
+        run: How every model is run.
+        models: What to load, in serving order.
+    """
+
+    server: ServerOptions
+    run: RunOptions
+    models: tuple[ServedModel, ...]
+
+
+def compose(config: Config) -> Plan:
+    """Fill the options classes.
+
+    Raises:
+        ConfigError: A value is refused by its class.
+    """
+    device = config.section("backend")
+    backend = device.pop("name")
+    return Plan(
+        server=ServerOptions(**config.section("server")),
+        run=RunOptions(
+            backend=backend,
+            device=BackendOptions(**device),
+            engine=EngineOptions(**config.section("engine")),
+            media=MediaPolicy(**config.section("media")),
+        ),
+        models=tuple(served_model(model) for model in config.models),
+    )
+
+
+def served_model(settings: ModelSettings) -> ServedModel:
+    """One model's reference, names and options."""
+    fields = {name: found.value for name, found in settings.values.items()}
+    names = fields.pop("served_model_name") or (settings.reference,)
+    return ServedModel(
+        reference=settings.reference,
+        name=names[0],
+        aliases=tuple(names[1:]),
+        options=ModelOptions(**fields),
+    )

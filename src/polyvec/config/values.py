@@ -1,0 +1,108 @@
+"""Text → value: sizes, durations, lists, switches. The only spellings that settings have."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Parser = Callable[[Any], Any]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+}
+_DURATION_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SWITCHES = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
+def text(value: Any) -> str:
+    """A text, which is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text that is not empty")
+    return value
+
+
+def path_prefix(value: Any) -> str:
+    """A path such as ``/embeddings-server``, or an empty text."""
+    if not isinstance(value, str) or (value and not value.startswith("/")) or value.endswith("/"):
+        raise ValueError("a path that begins with / and does not end with it, such as /polyvec")
+    return value
+
+
+def switch(value: Any) -> bool:
+    """True or false, as a boolean or one of the usual words."""
+    if isinstance(value, bool):
+        return value
+    found = _SWITCHES.get(value.lower()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("true or false")
+    return found
+
+
+def count(value: Any) -> int:
+    """A whole number from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).isdecimal():
+        raise ValueError("a whole number from 0 on")
+    return int(value)
+
+
+def positive(value: Any) -> int:
+    """A whole number from 1 on."""
+    try:
+        number = count(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ValueError("a whole number from 1 on")
+    return number
+
+
+def size_bytes(value: Any) -> int:
+    """A number of bytes, such as ``64MiB``, ``2GB`` or ``4096``."""
+    return round(_measure(value, _SIZE_UNITS, "a size such as 64MiB, 2GB or 4096 (bytes)"))
+
+
+def duration_s(value: Any) -> float:
+    """A time in seconds, such as ``30s``, ``250ms``, ``5m`` or ``1.5``."""
+    return float(_measure(value, _DURATION_UNITS, "a time such as 30s, 250ms, 5m or 1.5 (seconds)"))
+
+
+def _measure(value: Any, units: Mapping[str, float], wanted: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(wanted)
+    match = _SIZE.fullmatch(str(value).strip())
+    unit = units.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError(wanted)
+    return float(match[1]) * unit
+
+
+def one_of(*choices: str) -> Parser:
+    """A parser for one word of a few."""
+
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return str(value)
+
+    return parse
+
+
+def listing(parse: Parser) -> Parser:
+    """A parser for a list, or for texts with commas between the elements."""
+
+    def parse_all(value: Any) -> tuple[Any, ...]:
+        elements = [value] if isinstance(value, str | int) else list(value)
+        texts = [part.strip() for element in elements for part in str(element).split(",")]
+        return tuple(parse(part) for part in texts if part)
+
+    return parse_all

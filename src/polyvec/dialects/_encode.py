@@ -1,0 +1,44 @@
+"""Vectors → wire, straight from numpy.
+
+orjson writes a float32 array with the shortest text that reads back to the same float32, at half
+the bytes and a twentieth of the time of Python float lists.
+"""
+
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import numpy as np
+import orjson
+
+from polyvec.dialects._base import Reply
+from polyvec.types import Embedding, Float32Array
+
+EncodingFormat = Literal["float", "base64"]
+
+_LITTLE_FLOAT32: Final = np.dtype("<f4")
+_NATIVE_FLOAT32: Final = np.dtype("=f4")
+
+
+def json_reply(
+    payload: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Reply:
+    """Return a payload as a JSON reply; it may hold arrays made by `wire_vector`."""
+    return Reply(status, orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY), headers or {})
+
+
+def wire_vector(vector: Float32Array, encoding: EncodingFormat) -> Float32Array | str:
+    """Return a vector, shape (D,), as `json_reply` takes it.
+
+    ``float`` gives an array that orjson can write: contiguous, in native byte order. ``base64``
+    gives base64 of the little-endian float32 bytes.
+    """
+    if encoding == "base64":
+        raw = np.ascontiguousarray(vector, dtype=_LITTLE_FLOAT32)
+        return binascii.b2a_base64(raw.data, newline=False).decode("ascii")
+    return np.ascontiguousarray(vector, dtype=_NATIVE_FLOAT32)
+
+
+def wire_matrix(embeddings: tuple[Embedding, ...]) -> list[Float32Array | str]:
+    """Return many vectors as rows of a JSON array of arrays."""
+    return [wire_vector(embedding.vector, "float") for embedding in embeddings]

@@ -1,0 +1,299 @@
+"""One model: prepare → cache → schedule → run → postprocess.
+
+Everything here runs on the event loop; batches run in one thread per session. A worker that is free takes
+what waits, so a lone request never waits for company, and under load batches fill by themselves.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from threading import Thread
+
+import numpy as np
+
+from polyvec.backends._base import Runner
+from polyvec.engine.admission import Admission
+from polyvec.engine.cache import VectorCache
+from polyvec.engine.flights import Ask, Failure, Flight, Flights
+from polyvec.engine.metrics import EngineMetrics
+from polyvec.engine.options import EngineOptions
+from polyvec.engine.pool import PreparePool
+from polyvec.engine.postprocess import check_dimensions, finish
+from polyvec.engine.prepare import Prepared, modalities_of, prompt_of
+from polyvec.engine.scheduler import Scheduler
+from polyvec.engine.work_queue import WorkQueue
+from polyvec.engine.worker import BatchReport, Worker, inference_failed
+from polyvec.errors import InvalidInputError, NotReadyError, OverloadedError, PolyvecError
+from polyvec.media.policy import MediaPolicy
+from polyvec.models._model import Model
+from polyvec.types import Embedding, EmbedRequest, Float32Array, Input
+
+
+class Engine:
+    """Embeds the inputs of many requests with one loaded model.
+
+    Args:
+        model: What to prepare inputs for.
+        runner: The same model, loaded and warm; the engine closes it.
+        options: Limits and habits.
+        policy: Which pictures are accepted, and from where.
+
+    Attributes:
+        model: As given.
+        metrics: What it has done so far.
+    """
+
+    def __init__(
+        self, model: Model, runner: Runner, options: EngineOptions, policy: MediaPolicy
+    ) -> None:
+        self.model = model
+        self.metrics = EngineMetrics()
+        self._runner = runner
+        self._options = options
+        self._pool = PreparePool(model, options, policy)
+        self._cache = VectorCache(options.cache_bytes)
+        self._flights = Flights()
+        self._queue = WorkQueue(
+            Scheduler(
+                max_batch_tokens=options.max_batch_tokens,
+                max_passed_over_batches=options.max_passed_over_batches,
+            )
+        )
+        self._admission = Admission(options.max_queue_tokens)
+        self._decoded_slots = asyncio.Semaphore(options.max_decoded_images)
+        self._threads: list[Thread] = []
+        self._num_alive = 0
+        self._num_active = 0
+        self._is_closing = False
+        self._changed = asyncio.Event()
+
+    @property
+    def queue_depth(self) -> int:
+        """Inputs that wait for a worker."""
+        return len(self._queue)
+
+    def is_ready(self) -> bool:
+        """True between start and close, as long as a worker lives."""
+        return self._num_alive > 0 and not self._is_closing
+
+    async def start(self) -> None:
+        """Start the workers; the running event loop becomes the engine's."""
+        self._loop = asyncio.get_running_loop()
+        for number in range(self._runner.num_sessions):
+            worker = Worker(
+                self._runner.session(),
+                self._queue,
+                dimensions=self.model.dimensions,
+                report=partial(self._call_on_loop, self._on_report),
+                leave=partial(self._call_on_loop, self._on_leave),
+            )
+            self._threads.append(
+                Thread(target=worker.serve, name=f"polyvec-worker-{number}", daemon=True)
+            )
+        self._num_alive = len(self._threads)
+        for thread in self._threads:
+            thread.start()
+
+    async def close(self, *, drain: bool = True) -> None:
+        """Stop. May be called again, to stop waiting for a drain.
+
+        Args:
+            drain: Whether accepted requests are finished first; otherwise they fail.
+        """
+        self._is_closing = True
+        if drain:
+            await self._until(lambda: self._num_active == 0)
+        else:
+            self._drop_all(lambda _: _closing())
+        self._queue.close()
+        await self._until(lambda: self._num_alive == 0)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self._pool.close()
+        self._runner.close()
+
+    async def embed(self, request: EmbedRequest) -> list[Embedding]:
+        """Embed all inputs of a request, in order, or fail with the first error.
+
+        Raises:
+            InvalidInputError: An input cannot be embedded.
+            OverloadedError: The queue is full.
+            NotReadyError: Not started, or closing.
+            InferenceError: The runtime failed.
+        """
+        if not self.is_ready():
+            raise _closing()
+        self.metrics.requests += 1
+        self.metrics.inputs += len(request.inputs)
+        self._num_active += 1
+        try:
+            return await self._embed(request)
+        except asyncio.CancelledError:
+            self.metrics.cancelled += 1
+            raise
+        except OverloadedError:
+            self.metrics.rejected += 1
+            raise
+        except PolyvecError:
+            self.metrics.failed += 1
+            raise
+        finally:
+            self._num_active -= 1
+            self._changed.set()
+
+    async def _embed(self, request: EmbedRequest) -> list[Embedding]:
+        self._check(request)
+        modalities = modalities_of(request, self.model)
+        texts = [i for i, modality in enumerate(modalities) if modality == "text"]
+        images = [i for i, modality in enumerate(modalities) if modality == "image"]
+        prepared = await self._pool.texts(request, [request.inputs[i] for i in texts])
+        cost = sum(item.cost for item in prepared) + len(images) * self._image_cost()
+        num_tokens = [0] * len(modalities)
+        for i, item in zip(texts, prepared, strict=True):
+            num_tokens[i] = item.num_tokens
+        with self._admission.admit(cost, tokens_per_s=self._tokens_per_s()):
+            if images:
+                rows = await self._mixed_rows(request, texts, prepared, images)
+            else:
+                rows = await self._rows(request, request.inputs, prepared)
+        self.metrics.tokens += sum(num_tokens)
+        normalize = self.model.normalize if request.normalize is None else request.normalize
+        vectors = finish(rows, dimensions=request.dimensions, normalize=normalize)
+        return [Embedding(*pair) for pair in zip(vectors, num_tokens, strict=True)]
+
+    def _check(self, request: EmbedRequest) -> None:
+        """What can be refused before any work."""
+        limit = self._options.max_inputs_per_request
+        if not 0 < len(request.inputs) <= limit:
+            raise InvalidInputError(
+                f"the request has {len(request.inputs)} inputs; 1 to {limit} are allowed",
+                param="input",
+            )
+        check_dimensions(
+            request.dimensions, native=self.model.dimensions, matryoshka=self.model.matryoshka
+        )
+        prompt_of(request, self.model.text)
+
+    def _image_cost(self) -> int:
+        return 0 if self.model.image is None else self.model.image.num_patches
+
+    def _tokens_per_s(self) -> float:
+        return self.metrics.tokens_per_s * self._num_alive
+
+    async def _mixed_rows(
+        self,
+        request: EmbedRequest,
+        texts: Sequence[int],
+        prepared: Sequence[Prepared],
+        images: Sequence[int],
+    ) -> Float32Array:
+        """Rows (B, D) of a request with pictures: texts together, every picture on its own."""
+        rows = np.empty((len(request.inputs), self.model.dimensions), np.float32)
+
+        async def fill(indexes: Sequence[int], prepared: Sequence[Prepared]) -> None:
+            inputs = [request.inputs[i] for i in indexes]
+            rows[list(indexes)] = await self._rows(request, inputs, prepared)
+
+        async def fill_image(index: int) -> None:
+            # Holds the slot until the vector is there, which bounds decoded pictures in memory.
+            async with self._decoded_slots:
+                item = request.inputs[index]
+                await fill([index], [await self._pool.image(item, salt=request.cache_salt)])
+
+        work = [fill_image(index) for index in images]
+        if texts:
+            work.append(fill(texts, prepared))
+        await _all_or_first_error([asyncio.ensure_future(each) for each in work])
+        return rows
+
+    async def _rows(
+        self, request: EmbedRequest, inputs: Sequence[Input], prepared: Sequence[Prepared]
+    ) -> Float32Array:
+        """Rows (B, D) as the model gives them, from the cache, another's flight, or a new one."""
+        if self._num_alive == 0:
+            raise _closing()
+        ask = Ask([item.param for item in inputs], self.model.dimensions, self._loop)
+        started = self._board(ask, prepared, request.priority)
+        if started:
+            self._queue.put(started)
+        try:
+            if ask.num_missing:
+                await ask.done
+        finally:
+            if ask.num_missing:
+                for flight in self._queue.withdraw(self._flights.leave(ask)):
+                    self._flights.forget(flight)
+        return ask.rows
+
+    def _board(self, ask: Ask, prepared: Sequence[Prepared], priority: int) -> list[Flight]:
+        """Find each input a vector or a flight; answers the flights that are new."""
+        started = []
+        now_s = time.monotonic()
+        for index, item in enumerate(prepared):
+            vector = self._cache.get(item.key)
+            if vector is not None:
+                self.metrics.cache_hits += 1
+                ask.land(index, vector)
+                continue
+            flight = self._flights.find(item.key)
+            if flight is None:
+                flight = self._flights.start(item, priority=priority, now_s=now_s)
+                started.append(flight)
+            else:
+                self.metrics.joined += 1
+                if priority < flight.priority:
+                    self._queue.hurry(flight, priority)
+            flight.board(ask, index)
+        return started
+
+    def _on_report(self, report: BatchReport) -> None:
+        """A batch has run."""
+        self.metrics.count_batch(tokens=report.tokens, wait_s=report.wait_s, run_s=report.run_s)
+        for flight, result in zip(report.flights, report.results, strict=True):
+            if callable(result):
+                self.metrics.lost_inputs += 1
+            else:
+                self._cache.put(flight.prepared.key, result)
+            self._flights.land(flight, result)
+
+    def _on_leave(self, unreported: Sequence[Flight]) -> None:
+        """A worker thread has ended; without the last one nothing would ever land."""
+        self._num_alive -= 1
+        for flight in unreported:
+            self._flights.land(flight, inference_failed)
+        if self._num_alive == 0:
+            self._drop_all(inference_failed)
+        self._changed.set()
+
+    def _drop_all(self, failure: Failure) -> None:
+        waiting = self._flights.all()
+        self._queue.withdraw(waiting)
+        for flight in waiting:
+            self._flights.land(flight, failure)
+
+    def _call_on_loop(self, callback: Callable[..., None], value: object) -> None:
+        """From a worker: one wake-up of the loop per batch."""
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            self._loop.call_soon_threadsafe(callback, value)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+
+async def _all_or_first_error(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all; the first error, or being cancelled, ends the others."""
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _closing() -> NotReadyError:
+    return NotReadyError("the model is not ready, or the server is shutting down")

@@ -1,0 +1,143 @@
+"""LocalService: served names → the engines of this process."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from polyvec.backends._base import Runner
+from polyvec.engine.engine import Engine
+from polyvec.errors import ConfigError, ModelNotFoundError
+from polyvec.models._model import Model
+from polyvec.types import EmbedRequest, EmbedResult, ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An engine and what callers are told about it."""
+
+    card: ModelCard
+    engine: Engine
+
+
+class LocalService:
+    """The Service of one process.
+
+    Args:
+        served: At least one; the first answers requests that name no model.
+        known_models: Alias names that this build can resolve.
+
+    Raises:
+        ConfigError: Two models share a name or an alias.
+    """
+
+    def __init__(self, served: Sequence[Served], *, known_models: Iterable[str] = ()) -> None:
+        self._served = tuple(served)
+        self._known_models = tuple(known_models)
+        self._by_name = names_of([one.card for one in self._served])
+
+    async def start(self) -> None:
+        """Start every engine on the running event loop."""
+        await asyncio.gather(*(one.engine.start() for one in self._served))
+
+    async def close(self, *, drain: bool = True) -> None:
+        """Stop every engine, finished with what was accepted if ``drain``."""
+        await asyncio.gather(*(one.engine.close(drain=drain) for one in self._served))
+
+    async def embed(self, request: EmbedRequest) -> EmbedResult:
+        """Embed with the model that the request names."""
+        served = self._served[self._find(request.model)]
+        embeddings = await served.engine.embed(request)
+        return EmbedResult(model=served.card.name, embeddings=tuple(embeddings))
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Every served model."""
+        return tuple(one.card for one in self._served)
+
+    def known_models(self) -> tuple[str, ...]:
+        """Alias names that this build can resolve."""
+        return self._known_models
+
+    def is_ready(self) -> bool:
+        """True when every engine is."""
+        return all(one.engine.is_ready() for one in self._served)
+
+    def engines(self) -> Mapping[str, Engine]:
+        """Engines by served name, for metrics."""
+        return {one.card.name: one.engine for one in self._served}
+
+    def _find(self, name: str | None) -> int:
+        if not name:
+            return 0
+        index = self._by_name.get(name, self._by_name.get(name.casefold()))
+        if index is None:
+            served = ", ".join(one.card.name for one in self._served)
+            raise ModelNotFoundError(
+                f"model {name!r} is not served; served: {served}", param="model"
+            )
+        return index
+
+
+def names_of(cards: Sequence[ModelCard]) -> dict[str, int]:
+    """Every name that means one of the models → its index.
+
+    A name as declared wins over the last path segment of one, and that over another case; what could
+    mean two models means neither.
+
+    Raises:
+        ConfigError: Two models declare the same name.
+    """
+    declared: dict[str, int] = {}
+    for index, card in enumerate(cards):
+        for name in (card.name, *card.aliases):
+            if declared.setdefault(name, index) != index:
+                raise ConfigError(f"two models are served as {name!r}", param="served_name")
+    names = dict(declared)
+    for derive in (_last_segment, str.casefold):
+        derived: dict[str, set[int]] = {}
+        for name, index in names.items():
+            derived.setdefault(derive(name), set()).add(index)
+        for name, indexes in derived.items():
+            if len(indexes) == 1:
+                names.setdefault(name, *indexes)
+    return names
+
+
+def _last_segment(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def card_of(
+    model: Model,
+    runner: Runner,
+    *,
+    name: str,
+    aliases: tuple[str, ...],
+    backend: str,
+    created: int,
+) -> ModelCard:
+    """What callers are told about a loaded model.
+
+    Args:
+        model: What was loaded.
+        runner: Says device and precision in force.
+        name: Served name.
+        aliases: Other names callers may use.
+        backend: The runtime's name.
+        created: Unix seconds of loading.
+    """
+    return ModelCard(
+        name=name,
+        aliases=aliases,
+        checkpoint=model.checkpoint,
+        architecture=model.architecture,
+        family=model.family.name,
+        modalities=model.modalities,
+        dimensions=model.dimensions,
+        matryoshka=model.matryoshka,
+        max_input_tokens=None if model.text is None else model.text.max_input_tokens,
+        device=runner.device,
+        dtype=runner.dtype,
+        backend=backend,
+        created=created,
+        settings=model.settings,
+    )

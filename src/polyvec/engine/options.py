@@ -1,0 +1,61 @@
+"""What an operator can set about the engine."""
+
+from dataclasses import dataclass, fields
+
+from polyvec.errors import ConfigError
+from polyvec.types import Truncate
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Limits and habits of one model's engine.
+
+    "tokens" are tokens of a text or patches of a picture.
+
+    Attributes:
+        max_batch_tokens: Most tokens of one batch; a longer input runs alone. A few hundred keep a
+            batch's activations in a core's own cache.
+        max_inputs_per_request: Most inputs of one request.
+        max_queue_tokens: Most tokens of all unfinished requests; a request beyond it is refused. The
+            default holds a burst of 4,096 requests of 488 tokens each.
+        max_text_chars: Longest text in characters, prompt not counted.
+        max_inline_chars: A request with no more text than this is tokenised on the event loop: the
+            way to a thread and back takes longer than the work.
+        max_decoded_images: Most decoded pictures in memory; further ones wait encoded.
+        max_passed_over_batches: Batches of better priority that may overtake waiting inputs in a row.
+        cache_bytes: Memory for finished vectors; 0 keeps none. Off by default, since vectors reveal
+            the texts they were made from.
+        truncate: What happens to an over-long text when a request does not say.
+        prepare_threads: Threads that tokenise long texts and decode pictures.
+        fetch_threads: Pictures that may be downloaded at the same time.
+    """
+
+    max_batch_tokens: int = 512
+    max_inputs_per_request: int = 2048
+    max_queue_tokens: int = 2_000_000
+    max_text_chars: int = 1_000_000
+    max_inline_chars: int = 2_000
+    max_decoded_images: int = 64
+    max_passed_over_batches: int = 16
+    cache_bytes: int = 0
+    truncate: Truncate = "none"
+    prepare_threads: int = 4
+    fetch_threads: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse values that would stall the engine.
+
+        Raises:
+            ConfigError: A limit is below 1, or below 0 where 0 has a meaning.
+        """
+        for option in fields(self):
+            least = 0 if option.name in {"cache_bytes", "max_inline_chars"} else 1
+            value = getattr(self, option.name)
+            if isinstance(value, int) and value < least:
+                raise ConfigError(
+                    f"{option.name} is {value}; it must be at least {least}", param=option.name
+                )
+        if self.truncate not in {"end", "start", "none"}:
+            raise ConfigError(
+                f"truncate is {self.truncate!r}; it must be end, start or none", param="truncate"
+            )

@@ -1,0 +1,68 @@
+"""Rows of the model → vectors as a request wants them. The only place where vectors are normalised."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyvec.errors import InvalidInputError, UnprocessableInputError
+from polyvec.types import Float32Array
+
+EPSILON = 1e-12
+"""Smallest norm that is divided by, so a zero vector stays zero.
+
+Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html (``eps``).
+"""
+
+
+def check_dimensions(dimensions: int | None, *, native: int, matryoshka: tuple[int, ...]) -> None:
+    """Refuse a vector length that the model was not trained for.
+
+    Raises:
+        InvalidInputError: Neither the native length nor one of ``matryoshka``.
+    """
+    if dimensions is None or dimensions == native or dimensions in matryoshka:
+        return
+    allowed = ", ".join(str(length) for length in sorted({*matryoshka, native}))
+    raise InvalidInputError(
+        f"dimensions is {dimensions}; this model allows {allowed}", param="dimensions"
+    )
+
+
+def finite_rows(rows: Float32Array) -> NDArray[np.bool_]:
+    """Which of the rows (B, D) have no NaN and no infinity; shape (B,)."""
+    finite: NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
+    return finite
+
+
+def not_finite(param: str) -> UnprocessableInputError:
+    """The error for an input whose row is not finite."""
+    return UnprocessableInputError(
+        f"the model gives no finite vector for {param}; sending it again will not help", param=param
+    )
+
+
+def finish(rows: Float32Array, *, dimensions: int | None, normalize: bool) -> Float32Array:
+    """Cut, then normalise.
+
+    Args:
+        rows: Shape (B, D), finite.
+        dimensions: Leading values to keep, or None for all.
+        normalize: Whether the kept values are brought to unit length.
+
+    Returns:
+        Shape (B, dimensions), contiguous.
+    """
+    kept = np.ascontiguousarray(rows[:, :dimensions])
+    if not normalize:
+        return kept
+    vectors: Float32Array = kept / np.maximum(_norms(kept), np.float32(EPSILON))[:, None]
+    return vectors
+
+
+def _norms(rows: Float32Array) -> Float32Array:
+    """Euclidean norms (B,) of rows (B, D); finite for finite rows."""
+    with np.errstate(over="ignore"):
+        squares = np.vecdot(rows, rows)
+    if np.isinf(squares).any():
+        wide = rows.astype(np.float64)
+        squares = np.vecdot(wide, wide)
+    return np.sqrt(squares).astype(np.float32)

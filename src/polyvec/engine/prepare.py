@@ -1,0 +1,231 @@
+"""Input → Prepared: what the model reads, its cost and its key. Pure but for fetching a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from polyvec.engine.cache import content_key
+from polyvec.engine.options import EngineOptions
+from polyvec.errors import InputTooLongError, InvalidInputError, UnsupportedInputError
+from polyvec.media.image import decode_image
+from polyvec.media.policy import MediaPolicy
+from polyvec.models._model import ImageRules, Model, TextRules
+from polyvec.types import (
+    EmbedRequest,
+    Float32Array,
+    Image,
+    Input,
+    IntArray,
+    Modality,
+    Part,
+    Text,
+    Tokens,
+    Truncate,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the model reads of one input.
+
+    Attributes:
+        modality: Which tower reads it.
+        array: Token ids (L,) int64, or pixels (3, H, W) float32.
+        cost: Tokens or patches, at least 1.
+        num_tokens: Tokens that are counted for the caller; 0 for a picture.
+        key: Equal for inputs that must get the same vector.
+    """
+
+    modality: Modality
+    array: IntArray | Float32Array
+    cost: int
+    num_tokens: int
+    key: bytes
+
+
+def modalities_of(request: EmbedRequest, model: Model) -> list[Modality]:
+    """Which tower reads each input of a request.
+
+    Raises:
+        UnsupportedInputError: The model has no such tower, or an input has several parts.
+    """
+    return [_modality_of(item, model) for item in request.inputs]
+
+
+def _modality_of(item: Input, model: Model) -> Modality:
+    if len(item.parts) != 1:
+        raise UnsupportedInputError(
+            f"{item.param} has {len(item.parts)} parts; the active model takes exactly one text or "
+            "image per input",
+            param=item.param,
+        )
+    modality: Modality = "image" if isinstance(item.parts[0], Image) else "text"
+    if (model.image if modality == "image" else model.text) is None:
+        raise UnsupportedInputError(
+            f"{modality.capitalize()} inputs are not supported by the active model, which takes "
+            f"{' and '.join(model.modalities)}",
+            param=item.param,
+        )
+    return modality
+
+
+def num_chars(inputs: Sequence[Input]) -> int:
+    """Characters and token ids to read: what preparing texts costs."""
+    return sum(_size(item.parts[0]) for item in inputs)
+
+
+def _size(part: Part) -> int:
+    if isinstance(part, Text):
+        return len(part.text)
+    return len(part.ids) if isinstance(part, Tokens) else 0
+
+
+def prompt_of(request: EmbedRequest, rules: TextRules | None) -> str:
+    """The prefix that a request asks for, or the checkpoint's default; empty for none.
+
+    Raises:
+        InvalidInputError: The checkpoint does not define the prompt.
+    """
+    prompts = {} if rules is None else rules.prompts
+    name = request.prompt_name
+    if name is None:
+        default = None if rules is None else rules.default_prompt_name
+        return "" if default is None else prompts[default]
+    if name in prompts:
+        return prompts[name]
+    allowed = f"it defines {', '.join(prompts)}" if prompts else "it defines none"
+    raise InvalidInputError(
+        f"prompt_name {name!r} is not a prompt of this model; {allowed}", param="prompt_name"
+    )
+
+
+def prepare_texts(
+    request: EmbedRequest, inputs: Sequence[Input], rules: TextRules, options: EngineOptions
+) -> list[Prepared]:
+    """Tokenise texts in one call, check token ids, and hold all to the model's length.
+
+    Args:
+        request: Says prompt, truncation and salt.
+        inputs: Those of its inputs that are one Text or Tokens.
+        rules: The model's.
+        options: Limits and the default truncation.
+
+    Raises:
+        InvalidInputError: A text is not valid Unicode or gives no tokens, or an id is out of range.
+        InputTooLongError: Longer than the model reads, and truncation is off.
+    """
+    prompt = prompt_of(request, rules)
+    texts = [
+        prompt + _checked_text(item.parts[0].text, item.param, options.max_text_chars)
+        for item in inputs
+        if isinstance(item.parts[0], Text)
+    ]
+    encoded = iter(rules.tokenizer.encode(texts) if texts else ())
+    truncate = request.truncate or options.truncate
+    prepared = []
+    for item in inputs:
+        part = item.parts[0]
+        if isinstance(part, Tokens):
+            ids = _fit_tokens(_checked_ids(part, item.param, rules.vocab_size), rules, truncate)
+        else:
+            ids = _fit_text(next(encoded), rules, truncate)
+        prepared.append(_prepared_text(ids, item.param, rules, request.cache_salt))
+    return prepared
+
+
+def _checked_text(text: str, param: str, max_chars: int) -> str:
+    """The text itself.
+
+    Raises:
+        InputTooLongError: Over the server's limit.
+        InvalidInputError: It cannot be written as UTF-8.
+    """
+    if len(text) > max_chars:
+        raise InputTooLongError(
+            f"{param} has {len(text)} characters; at most {max_chars} are read", param=param
+        )
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(
+                f"{param} has a lone surrogate at character {error.start}; text must be valid "
+                "Unicode",
+                param=param,
+            ) from None
+    return text
+
+
+def _checked_ids(part: Tokens, param: str, vocab_size: int) -> IntArray:
+    """The ids as they are.
+
+    Raises:
+        InvalidInputError: There are none, or one is not of the model's vocabulary.
+    """
+    ids = part.ids
+    if not ids:
+        raise InvalidInputError(f"{param} has no token ids", param=param)
+    if min(ids) < 0 or max(ids) >= vocab_size:
+        position, token = next(
+            (position, token) for position, token in enumerate(ids) if not 0 <= token < vocab_size
+        )
+        raise InvalidInputError(
+            f"{param} has token id {token} at position {position}; this model's ids are 0 to "
+            f"{vocab_size - 1}",
+            param=param,
+        )
+    return np.array(ids, np.int64)
+
+
+def _fit_text(ids: IntArray, rules: TextRules, truncate: Truncate) -> IntArray:
+    if len(ids) <= rules.max_input_tokens or truncate == "none":
+        return ids
+    return rules.tokenizer.truncate(ids, rules.max_input_tokens, truncate)
+
+
+def _fit_tokens(ids: IntArray, rules: TextRules, truncate: Truncate) -> IntArray:
+    """Plain cut: which of a caller's ids are special tokens is not ours to guess."""
+    limit = rules.max_input_tokens
+    if len(ids) <= limit or truncate == "none":
+        return ids
+    return ids[:limit] if truncate == "end" else ids[-limit:]
+
+
+def _prepared_text(ids: IntArray, param: str, rules: TextRules, salt: str) -> Prepared:
+    length = len(ids)
+    if length > rules.max_input_tokens:
+        raise InputTooLongError(
+            f"{param} has {length} tokens; the model reads at most {rules.max_input_tokens}: "
+            "shorten it or ask for truncation",
+            param=param,
+        )
+    if length == 0:
+        raise InvalidInputError(f"{param} gives no tokens, so it has no embedding", param=param)
+    key = content_key("text", ids.tobytes(), salt=salt)
+    return Prepared(modality="text", array=ids, cost=length, num_tokens=length, key=key)
+
+
+def prepare_image(
+    data: bytes, rules: ImageRules, policy: MediaPolicy, *, param: str, salt: str
+) -> Prepared:
+    """Decode and transform one picture.
+
+    Args:
+        data: The encoded file.
+        rules: The model's.
+        policy: Byte and pixel limits; one engine has one, so it is not part of the key.
+        param: The input's name in messages.
+        salt: The request's.
+
+    Raises:
+        MediaError: It cannot be decoded under the policy.
+    """
+    pixels = rules.transform(decode_image(data, policy, param=param))
+    return Prepared(
+        modality="image",
+        array=pixels,
+        cost=rules.num_patches,
+        num_tokens=0,
+        key=content_key("image", data, salt=salt),
+    )

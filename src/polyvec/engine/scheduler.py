@@ -1,0 +1,184 @@
+"""Waiting inputs → next batch. No clock, no threads, no tensors.
+
+Every (priority, modality) has a lane. The oldest input of a lane leads a batch, and the inputs nearest
+to it in cost join: padding is the largest single loss on a CPU, so lengths in a batch are near-equal.
+A batch never mixes priorities, since the urgent inputs would wait for the others to be computed.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from typing import Generic, Protocol, TypeVar
+
+from polyvec.types import Modality
+
+# Near-equal: the costliest input of a batch is at most SPREAD times the cheapest plus SLACK tokens.
+# The slack lets very short texts share a batch; among those a call costs more than padding.
+SPREAD = 1.25
+SLACK = 16
+
+
+class Waiting(Protocol):
+    """What the scheduler needs to know of an input.
+
+    Attributes:
+        number: Unique; grows with arrival.
+        modality: Inputs of a batch share it.
+        cost: Tokens or patches, at least 1.
+        priority: Lower runs earlier.
+    """
+
+    @property
+    def number(self) -> int: ...  # noqa: D102
+    @property
+    def modality(self) -> Modality: ...  # noqa: D102
+    @property
+    def cost(self) -> int: ...  # noqa: D102
+    @property
+    def priority(self) -> int: ...  # noqa: D102
+
+
+Item = TypeVar("Item", bound=Waiting)
+
+
+class Scheduler(Generic[Item]):
+    """Waiting inputs of one model."""
+
+    def __init__(self, *, max_batch_tokens: int, max_passed_over_batches: int) -> None:
+        self._max_batch_tokens = max_batch_tokens
+        self._max_passed_over_batches = max_passed_over_batches
+        self._lanes: dict[tuple[int, Modality], _Lane[Item]] = {}
+        self._num_batches = 0
+        self._cost = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Inputs that wait."""
+        return self._size
+
+    def add(self, item: Item) -> None:
+        """Let an input wait; O(log n) comparisons."""
+        key = (item.priority, item.modality)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = _Lane(item.priority, self._num_batches)
+        lane.add(item)
+        self._size += 1
+        self._cost += item.cost
+
+    def cancel(self, item: Item) -> bool:
+        """Take an input out.
+
+        Returns:
+            False if it does not wait (any more).
+        """
+        key = (item.priority, item.modality)
+        lane = self._lanes.get(key)
+        if lane is None or item.number not in lane.items:
+            return False
+        lane.discard(item)
+        self._left(key, lane, [item])
+        return True
+
+    def next_batch(self, idle_workers: int = 1) -> list[Item]:
+        """Take the inputs of the next batch out.
+
+        Args:
+            idle_workers: Workers that could run a batch now, the asking one included. When too little
+                waits to fill a batch for each, they share it.
+
+        Returns:
+            Inputs of one modality and priority, cheapest first; empty when none waits.
+        """
+        if not self._lanes:
+            return []
+        key = self._next_lane()
+        lane = self._lanes[key]
+        share = -(-self._cost // idle_workers)
+        batch = lane.take(min(self._max_batch_tokens, share))
+        self._num_batches += 1
+        lane.led_at = self._num_batches
+        self._left(key, lane, batch)
+        return batch
+
+    def _next_lane(self) -> tuple[int, Modality]:
+        """The lane that was passed over too often; else best priority, then oldest input."""
+        if len(self._lanes) == 1:
+            return next(iter(self._lanes))
+        key, lane = min(self._lanes.items(), key=lambda entry: entry[1].led_at)
+        if self._num_batches - lane.led_at >= self._max_passed_over_batches:
+            return key
+        return min(self._lanes.items(), key=lambda entry: (entry[0][0], entry[1].oldest()))[0]
+
+    def _left(self, key: tuple[int, Modality], lane: "_Lane[Item]", items: Iterable[Item]) -> None:
+        """Keep count of what waits; an empty lane goes."""
+        for item in items:
+            self._size -= 1
+            self._cost -= item.cost
+        if not lane.items:
+            del self._lanes[key]
+
+
+class _Lane(Generic[Item]):
+    """Inputs of one priority and modality, sorted by cost and by age.
+
+    Attributes:
+        items: By number.
+        led_at: Batches formed when it last led, or when it came into being.
+    """
+
+    __slots__ = ("_by_age", "_by_cost", "items", "led_at", "priority")
+
+    def __init__(self, priority: int, led_at: int) -> None:
+        self.priority = priority
+        self.led_at = led_at
+        self.items: dict[int, Item] = {}
+        self._by_cost: list[tuple[int, int]] = []  # (cost, number), sorted
+        self._by_age: list[int] = []  # heap of numbers; may hold some that left
+
+    def add(self, item: Item) -> None:
+        self.items[item.number] = item
+        insort(self._by_cost, (item.cost, item.number))
+        heappush(self._by_age, item.number)
+
+    def discard(self, item: Item) -> None:
+        del self.items[item.number]
+        del self._by_cost[bisect_left(self._by_cost, (item.cost, item.number))]
+
+    def oldest(self) -> int:
+        while self._by_age[0] not in self.items:
+            heappop(self._by_age)
+        return self._by_age[0]
+
+    def take(self, budget: int) -> list[Item]:
+        """Remove the oldest input and its neighbours in cost, as many as the budget holds."""
+        lead = self.items[self.oldest()]
+        low, high = self._neighbours(lead, budget)
+        numbers = [number for _, number in self._by_cost[low:high]]
+        del self._by_cost[low:high]
+        return [self.items.pop(number) for number in numbers]
+
+    def _neighbours(self, lead: Item, budget: int) -> tuple[int, int]:
+        """Widen a slice of the sorted costs around the lead, always towards the nearer cost."""
+        costs = self._by_cost
+        low = bisect_left(costs, (lead.cost, lead.number))
+        high = low + 1
+        room = budget - lead.cost
+        while True:
+            below = costs[low - 1][0] if low else 0
+            above = costs[high][0] if high < len(costs) else 0
+            may_sink = 0 < below <= room and near_equal(below, costs[high - 1][0])
+            may_rise = 0 < above <= room and near_equal(costs[low][0], above)
+            if may_rise and (not may_sink or above - lead.cost <= lead.cost - below):
+                high += 1
+                room -= above
+            elif may_sink:
+                low -= 1
+                room -= below
+            else:
+                return low, high
+
+
+def near_equal(shortest: int, longest: int) -> bool:
+    """Whether inputs of these lengths may share a batch."""
+    return longest <= shortest * SPREAD + SLACK

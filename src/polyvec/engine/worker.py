@@ -1,0 +1,116 @@
+"""One thread, one session: take a batch, run it, report."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from polyvec.backends._base import Session
+from polyvec.engine.batch import assemble
+from polyvec.engine.flights import Flight, Result
+from polyvec.engine.postprocess import finite_rows, not_finite
+from polyvec.engine.work_queue import WorkQueue
+from polyvec.errors import InferenceError
+from polyvec.types import Float32Array
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch.
+
+    Attributes:
+        flights: As the scheduler put them together.
+        results: One per flight.
+        tokens: Their cost in all.
+        wait_s: Longest wait of any of them.
+        run_s: Time in the model, repetitions included.
+    """
+
+    flights: Sequence[Flight]
+    results: Sequence[Result]
+    tokens: int
+    wait_s: float
+    run_s: float
+
+
+class Worker:
+    """Runs batches until its queue is closed.
+
+    Args:
+        session: Used by the thread that calls `serve` alone.
+        queue: Where the work is.
+        dimensions: Expected length of a row.
+        report: Called after every batch.
+        leave: Called once, at the end, with the flights of a batch that it could not report: none,
+            unless the thread dies.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        queue: WorkQueue,
+        *,
+        dimensions: int,
+        report: Callable[[BatchReport], None],
+        leave: Callable[[Sequence[Flight]], None],
+    ) -> None:
+        self._session = session
+        self._queue = queue
+        self._dimensions = dimensions
+        self._report = report
+        self._leave = leave
+
+    def serve(self) -> None:
+        """The thread's whole life."""
+        flights: Sequence[Flight] = ()
+        try:
+            while (batch := self._queue.take()) is not None:
+                flights = batch
+                self._report(self._run(flights))
+                flights = ()
+        finally:
+            self._leave(flights)
+
+    def _run(self, flights: Sequence[Flight]) -> BatchReport:
+        start_s = time.monotonic()
+        results = self._results(flights)
+        return BatchReport(
+            flights=flights,
+            results=results,
+            tokens=sum(flight.cost for flight in flights),
+            wait_s=start_s - min(flight.queued_at_s for flight in flights),
+            run_s=time.monotonic() - start_s,
+        )
+
+    def _results(self, flights: Sequence[Flight]) -> list[Result]:
+        """Run a batch; if it fails, run its halves, so that only the culprit fails."""
+        try:
+            rows = self._rows(flights)
+        # Whatever a runtime raises, the neighbours of the input behind it must get their vectors.
+        except Exception as error:  # noqa: BLE001
+            if len(flights) == 1:
+                logger.error("inference failed", exc_info=error)
+                return [inference_failed]
+            middle = len(flights) // 2
+            return self._results(flights[:middle]) + self._results(flights[middle:])
+        finite = finite_rows(rows)
+        if finite.all():
+            return list(rows)
+        return [row if good else not_finite for row, good in zip(rows, finite, strict=True)]
+
+    def _rows(self, flights: Sequence[Flight]) -> Float32Array:
+        batch = assemble([flight.prepared for flight in flights])
+        rows = self._session.run(flights[0].modality, batch)
+        expected = (len(flights), self._dimensions)
+        if rows.shape != expected:
+            raise InferenceError(f"the backend gave rows of shape {rows.shape}, not {expected}")
+        return rows
+
+
+def inference_failed(param: str) -> InferenceError:
+    """The error for an input on which the runtime failed; why is in the log, not in the answer."""
+    return InferenceError(
+        f"the model failed on {param}; the server's log has the reason", param=param
+    )

@@ -1,0 +1,129 @@
+"""RGB pixels → the float array that a vision tower reads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from polyvec.media.rgb import RgbArray
+from polyvec.types import Float32Array
+
+# Beyond it the resized picture is not made whole: a strip of 1 x 65535 would need gigabytes.
+_MAX_RESIZED_PIXELS = 16_777_216
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTransform:
+    """Resize, centre crop and normalise, as transformers' Pillow image processors do.
+
+    The result equals theirs bit for bit before normalisation; a picture of extreme aspect ratio,
+    which they cannot hold in memory, may differ by rounding.
+
+    Source: transformers 5.23, image_processing_backends.PilBackend and image_transforms.
+
+    Attributes:
+        resize: Length in pixels that the shorter side gets, exact ``(height, width)`` that the
+            picture is squashed to, or None to keep its size.
+        resample: Pillow's code: 0 nearest, 1 lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming.
+        crop: ``(height, width)`` cut from the centre, black around a picture that is smaller; None
+            only with an exact resize, so that all results have one shape.
+        rescale_factor: Multiplies pixels before normalisation; 1 to leave them 0 … 255.
+        mean: Subtracted per channel after rescaling.
+        std: Divides per channel.
+
+    Raises:
+        TypeError: The output would have no fixed size.
+    """
+
+    resize: int | tuple[int, int] | None
+    resample: int = 3
+    crop: tuple[int, int] | None = None
+    rescale_factor: float = 1 / 255
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        _ = self.size
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(height, width)`` of every result."""
+        size = self.crop or self.resize
+        if not isinstance(size, tuple):
+            raise TypeError("without a crop, resize must be an exact (height, width)")
+        return size
+
+    def __call__(self, rgb: RgbArray) -> Float32Array:
+        """Turn uint8 (H, W, 3) into contiguous float32 (3, *size)."""
+        full = self._resized_size(rgb.shape[0], rgb.shape[1])
+        rows = _Window.centred(full[0], self.size[0])
+        columns = _Window.centred(full[1], self.size[1])
+        kept = _resample(rgb, full, (rows, columns), self.resample)
+        out = np.zeros((3, *self.size), dtype=np.float32)
+        out[:, rows.place, columns.place] = kept.transpose(2, 0, 1)
+        std = np.asarray(self.std)
+        out *= _per_channel(self.rescale_factor / std)
+        out += _per_channel(-np.asarray(self.mean) / std)
+        return out
+
+    def _resized_size(self, height: int, width: int) -> tuple[int, int]:
+        if self.resize is None:
+            return height, width
+        if isinstance(self.resize, tuple):
+            return self.resize
+        # Source: transformers get_resize_output_image_size: the long side is cut, not rounded.
+        if width <= height:
+            return int(self.resize * height / width), self.resize
+        return self.resize, int(self.resize * width / height)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The part of one axis that a centre crop keeps.
+
+    Attributes:
+        start: First kept pixel of the resized picture.
+        stop: One past the last.
+        offset: Where it lands in the result, which is longer when the picture is smaller.
+    """
+
+    start: int
+    stop: int
+    offset: int
+
+    @classmethod
+    def centred(cls, length: int, crop: int) -> "_Window":
+        # Source: transformers image_transforms.center_crop, whose odd pixel of padding comes first.
+        first = (length - crop) // 2
+        return cls(max(first, 0), min(first + crop, length), max(-first, 0))
+
+    @property
+    def kept(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def place(self) -> slice:
+        return slice(self.offset, self.offset + self.stop - self.start)
+
+
+def _resample(
+    rgb: RgbArray, full: tuple[int, int], windows: tuple[_Window, _Window], resample: int
+) -> RgbArray:
+    """The windows of the picture resized to ``full``, uint8."""
+    rows, columns = windows
+    height, width = rgb.shape[:2]
+    if full == (height, width):
+        return rgb[rows.kept, columns.kept]
+    image = PIL.Image.fromarray(rgb)
+    if full[0] * full[1] <= _MAX_RESIZED_PIXELS:
+        resized = image.resize((full[1], full[0]), PIL.Image.Resampling(resample))
+        return np.asarray(resized)[rows.kept, columns.kept]
+    x, y = width / full[1], height / full[0]
+    box = (columns.start * x, rows.start * y, columns.stop * x, rows.stop * y)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    return np.asarray(image.resize(size, PIL.Image.Resampling(resample), box=box))
+
+
+def _per_channel(values: NDArray[np.float64]) -> Float32Array:
+    return values.astype(np.float32)[:, np.newaxis, np.newaxis]

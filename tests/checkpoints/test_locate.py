@@ -1,0 +1,93 @@
+"""Folders, bundled names and hub ids are found; what is on this machine never touches the network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests import tiny
+from tests.checkpoints import hub
+
+from polyvec.checkpoints.locate import DEMO, locate
+from polyvec.errors import CheckpointError
+
+# huggingface_hub reads its environment once, at import: so each case is a process of its own.
+CODE = """
+import sys
+from polyvec.checkpoints.locate import locate
+from polyvec.errors import CheckpointError
+try:
+    print(locate(sys.argv[1]))
+except CheckpointError as error:
+    print("CheckpointError:", error.message)
+"""
+
+
+def locate_in_process(home: Path, endpoint: str, reference: str, **environment: str) -> str:
+    env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    env |= {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, reference],
+        env=env, capture_output=True, text=True, timeout=60, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_folder_is_itself(tmp_path: Path) -> None:
+    assert locate(str(tmp_path)) == tmp_path
+
+
+def test_the_demo_model_is_bundled() -> None:
+    assert (locate(DEMO) / "config.json").is_file()
+    assert (locate(DEMO) / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("reference", ["/no/such/folder", "./nothing", "a/b/c", "~nobody/x", "", "a b/c"])
+def test_what_is_neither_folder_nor_hub_id_says_so(reference: str) -> None:
+    with pytest.raises(CheckpointError, match="neither a folder nor a hub id"):
+        locate(reference)
+
+
+def test_a_hub_id_is_downloaded_once_and_then_needs_no_network(tmp_path: Path) -> None:
+    repository = tiny.make_bert(tmp_path / "repository")
+    (repository / "pytorch_model.bin").write_bytes(b"pickle")
+    (repository / "onnx").mkdir()
+    (repository / "onnx/model.onnx").write_bytes(b"other format")
+    home = tmp_path / "home"
+    with hub.serve(repository) as server:
+        first = Path(locate_in_process(home, server.url, "acme/tiny"))
+        asked = len(server.requests)
+        assert asked > 0
+        second = locate_in_process(home, server.url, "acme/tiny")
+        assert server.requests[asked:] == []
+    assert second == str(first)
+    assert (first / "model.safetensors").read_bytes() == (repository / "model.safetensors").read_bytes()
+    assert not (first / "pytorch_model.bin").exists()
+    assert not (first / "onnx").exists()
+    gone = locate_in_process(home, server.url, "acme/tiny", HF_HUB_OFFLINE="1")
+    assert gone == str(first)
+
+
+def test_an_unknown_repository_says_so(tmp_path: Path) -> None:
+    with hub.serve(tmp_path) as server:
+        said = locate_in_process(tmp_path / "home", server.url, "acme/other")
+    assert "CheckpointError: cannot get 'acme/other'" in said
+
+
+def test_offline_without_a_cached_copy_says_so(tmp_path: Path) -> None:
+    with hub.serve(tmp_path) as server:
+        said = locate_in_process(tmp_path / "home", server.url, "acme/tiny", HF_HUB_OFFLINE="1")
+        assert server.requests == []
+    assert "not in the local cache" in said
+
+
+def test_an_interrupted_download_is_taken_up_again(tmp_path: Path) -> None:
+    repository = tiny.make_bert(tmp_path / "repository")
+    home = tmp_path / "home"
+    with hub.serve(repository) as server:
+        folder = Path(locate_in_process(home, server.url, "acme/tiny"))
+        (folder / "model.safetensors").unlink()
+        again = Path(locate_in_process(home, server.url, "acme/tiny"))
+    assert (again / "model.safetensors").is_file()

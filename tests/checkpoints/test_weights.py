@@ -1,0 +1,83 @@
+"""Tensors come back as they were saved, and damaged files are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from polyvec.checkpoints.weights import Weights
+from polyvec.errors import CheckpointError
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_float32_equals_the_saved_tensor(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensor = torch.randn(7, 5, generator=torch.Generator().manual_seed(1)).to(dtype)
+    save_file({"a.weight": tensor}, tmp_path / "model.safetensors")
+    weights = Weights.open({tmp_path / "model.safetensors": ""})
+    np.testing.assert_array_equal(weights.float32("a.weight"), tensor.float().numpy())
+    assert weights.entry("a.weight").shape == (7, 5)
+
+
+def test_float32_tensors_are_views_of_the_file(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1000)}, tmp_path / "m.safetensors")
+    array = Weights.open({tmp_path / "m.safetensors": ""}).float32("a")
+    assert not array.flags.owndata
+    assert not array.flags.writeable
+
+
+def test_values_survive_the_release_of_their_pages(tmp_path: Path) -> None:
+    save_file({"a": torch.arange(5000).float()}, tmp_path / "m.safetensors")
+    weights = Weights.open({tmp_path / "m.safetensors": ""})
+    array = weights.float32("a")
+    weights.release_pages()
+    np.testing.assert_array_equal(array, np.arange(5000))
+
+
+def test_files_get_their_own_prefix_and_known_prefixes_come_off(tmp_path: Path) -> None:
+    save_file({"bert.a": torch.ones(1), "b": torch.zeros(1)}, tmp_path / "m.safetensors")
+    save_file({"linear.weight": torch.ones(2)}, tmp_path / "d.safetensors")
+    files = {tmp_path / "m.safetensors": "", tmp_path / "d.safetensors": "2_Dense."}
+    weights = Weights.open(files).renamed(["bert."])
+    assert sorted(weights) == ["2_Dense.linear.weight", "a", "b"]
+
+
+def test_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save_file({"a": torch.ones(1)}, tmp_path / f"{name}.safetensors")
+    files = dict.fromkeys((tmp_path / "one.safetensors", tmp_path / "two.safetensors"), "")
+    with pytest.raises(CheckpointError, match="in two files"):
+        Weights.open(files)
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "m.safetensors")
+    with pytest.raises(CheckpointError, match="'b'"):
+        Weights.open({tmp_path / "m.safetensors": ""}).array("b")
+
+
+def hostile_files() -> dict[str, bytes]:
+    header = b'{"a":{"dtype":"F32","shape":[1000],"data_offsets":[0,4000]}}'
+    return {
+        "empty": b"",
+        "short": b"\x00\x01",
+        "header longer than the file": (10**9).to_bytes(8, "little") + b"{}",
+        "not json": (4).to_bytes(8, "little") + b"abcd",
+        "offsets beyond the end": len(header).to_bytes(8, "little") + header + b"\0" * 8,
+    }
+
+
+@pytest.mark.parametrize("kind", hostile_files())
+def test_damaged_files_are_refused_with_a_clear_error(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "model.safetensors").write_bytes(hostile_files()[kind])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        Weights.open({tmp_path / "model.safetensors": ""})
+
+
+def test_a_truncated_download_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="download it again"):
+        Weights.open({path: ""})

@@ -1,0 +1,95 @@
+"""A service without an engine: fixed vectors, or a chosen error."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import orjson
+
+from polyvec.dialects._base import Call, Dialect, Reply
+from polyvec.dialects._registry import RouteTable, find_dialects
+from polyvec.errors import PolyvecError
+from polyvec.types import Embedding, EmbedRequest, EmbedResult, ModelCard
+
+CARD = ModelCard(
+    name="CLIP/clip-vit-b-16",
+    aliases=("clip-vit-b-16-alias",),
+    checkpoint="/srv/secret/clip",
+    architecture="CLIPModel",
+    family="clip",
+    modalities=("text", "image"),
+    dimensions=3,
+    matryoshka=(),
+    max_input_tokens=77,
+    device="cpu",
+    dtype="float32",
+    backend="openvino",
+    created=1_700_000_000,
+)
+TEXT_CARD = replace(
+    CARD, name="minilm", aliases=(), family="bert", modalities=("text",), backend="torch"
+)
+KNOWN = ("QwenText/qwen3-embedding-0.6b", "CLIP/clip-vit-b-32", "CLIP/clip-vit-b-16", "plain-name")
+
+# No vector is a multiple of another, and 0.1 has no exact float32.
+ROWS = np.array([[0.1, -0.25, 1.0], [0.5, 1e-30, -3.0], [2.0, 0.125, 7.5]], dtype=np.float32)
+
+
+@dataclass
+class StubService:
+    """Gives the n-th input of a request the n-th row of ROWS, five tokens each."""
+
+    cards: tuple[ModelCard, ...] = (CARD,)
+    error: PolyvecError | None = None
+    is_up: bool = True
+    requests: list[EmbedRequest] = field(default_factory=list)
+
+    async def embed(self, request: EmbedRequest) -> EmbedResult:
+        self.requests.append(request)
+        if self.error is not None:
+            raise self.error
+        embeddings = tuple(
+            Embedding(ROWS[index % len(ROWS)], 5) for index in range(len(request.inputs))
+        )
+        return EmbedResult(request.model or self.cards[0].name, embeddings)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        return self.cards
+
+    def known_models(self) -> tuple[str, ...]:
+        return KNOWN
+
+    def is_ready(self) -> bool:
+        return self.is_up
+
+
+TABLE = RouteTable(find_dialects())
+
+
+async def answer(call: Call, service: StubService, table: RouteTable = TABLE) -> Reply:
+    """Do what the server does with a call."""
+    found = table.resolve(call)
+    assert found is not None, f"nobody answers {call.method} {call.path}"
+    dialect, route = found
+    try:
+        return await route.endpoint(call, service)
+    except PolyvecError as error:
+        return dialect.render_error(error, call)
+
+
+def post(path: str, body: Any, service: StubService | None = None) -> tuple[Reply, Any]:
+    """Return the reply to a JSON body, and its own body decoded."""
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    reply = asyncio.run(answer(Call("POST", path, body=raw), service or StubService()))
+    return reply, orjson.loads(reply.body)
+
+
+def get(path: str, service: StubService | None = None) -> tuple[Reply, Any]:
+    """Return the reply to a GET, and its body decoded."""
+    reply = asyncio.run(answer(Call("GET", path), service or StubService()))
+    return reply, orjson.loads(reply.body)
+
+
+def dialect_named(name: str) -> Dialect:
+    return next(dialect for dialect in find_dialects() if dialect.name == name)

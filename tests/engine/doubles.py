@@ -1,0 +1,146 @@
+"""Test doubles: a tokenizer over a tiny vocabulary, a model, and a runner that tests hold and break."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyvec.backends._base import Batch, TokenBatch
+from polyvec.engine.engine import Engine
+from polyvec.engine.options import EngineOptions
+from polyvec.media.policy import MediaPolicy
+from polyvec.models._family import Family
+from polyvec.models._model import ImageRules, Model, TextRules
+from polyvec.types import Bytes, EmbedRequest, Image, Input, Part, Text, Tokens
+
+D = 4
+CLS, SEP, VOCAB = 1, 2, 20_000
+NUM_PATCHES = 50
+
+
+class WordTokenizer:
+    """``w12`` is token 12 (any other word its length), between CLS and SEP."""
+
+    def __init__(self, *, special: bool = True) -> None:
+        self.ends = ([CLS], [SEP]) if special else ([], [])
+        self.calls: list[list[str]] = []
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        self.calls.append(list(texts))
+        return [np.array(self._ids(text), np.int64) for text in texts]
+
+    def truncate(self, ids: np.ndarray, limit: int, side: str) -> np.ndarray:
+        body, kept = ids[1:-1], limit - 2
+        body = body[:kept] if side == "end" else body[len(body) - kept :]
+        return np.concatenate([ids[:1], body, ids[-1:]])
+
+    def _ids(self, text: str) -> list[int]:
+        words = [int(w[1:]) if w[1:].isdigit() else len(w) for w in text.split()]
+        return [*self.ends[0], *words, *self.ends[1]]
+
+
+def halve(pixels: np.ndarray) -> np.ndarray:
+    """Image transform: (H, W, 3) uint8 → (3, 2, 2) float32."""
+    return np.moveaxis(pixels[:2, :2], -1, 0).astype(np.float32) / 2
+
+
+def make_model(**changes: Any) -> Model:
+    values: dict[str, Any] = {
+        "checkpoint": "some/checkpoint",
+        "architecture": "SomeModel",
+        "family": Family("some", (), {}, (), (), normalize=False, source=""),
+        "config": {},
+        "weights": None,
+        "dimensions": D,
+        "matryoshka": (2,),
+        "normalize": False,
+        "text": make_text_rules(),
+        "image": ImageRules(transform=halve, num_patches=NUM_PATCHES),
+    }
+    return Model(**{**values, **changes})
+
+
+def make_text_rules(**changes: Any) -> TextRules:
+    values: dict[str, Any] = {
+        "tokenizer": WordTokenizer(),
+        "max_input_tokens": 16,
+        "prompts": {"query": "w7 ", "passage": "w8 w8 "},
+        "default_prompt_name": None,
+        "vocab_size": VOCAB,
+        "pooling": "mean",
+    }
+    return TextRules(**{**values, **changes})
+
+
+def expected_row(content: np.ndarray) -> np.ndarray:
+    """What FakeRunner gives for one input: differs between contents, independent of neighbours."""
+    values = content.astype(np.float64).ravel()
+    return np.array([values.size, values.sum(), values[0], (values * values).sum()], np.float32)
+
+
+class FakeRunner:
+    """Rows by `expected_row`; `gate` holds the workers, `on_content` may raise or spoil."""
+
+    device = "cpu"
+    dtype = "float32"
+
+    def __init__(self, num_sessions: int = 1) -> None:
+        self.num_sessions = num_sessions
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.batches: list[list[np.ndarray]] = []
+        self.on_content: Callable[[np.ndarray], None] = lambda content: None
+        self.closed = False
+
+    def session(self) -> "FakeRunner":
+        return self
+
+    def close(self) -> None:
+        self.closed = True
+
+    def run(self, modality: str, batch: Batch) -> np.ndarray:
+        contents = contents_of(batch)
+        self.batches.append(contents)
+        self.entered.release()
+        self.gate.wait()
+        rows = []
+        for content in contents:
+            row = expected_row(content)
+            if self.on_content(content) == "nan":
+                row[1] = np.nan
+            rows.append(row)
+        return np.stack(rows)
+
+
+def contents_of(batch: Batch) -> list[np.ndarray]:
+    if isinstance(batch, TokenBatch):
+        return np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
+    return list(batch.pixels)
+
+
+def make_engine(
+    runner: FakeRunner | None = None, model: Model | None = None, **options: Any
+) -> Engine:
+    return Engine(
+        model or make_model(), runner or FakeRunner(), EngineOptions(**options), MediaPolicy()
+    )
+
+
+def part_of(content: str | tuple[int, ...] | bytes | Path) -> Part:
+    if isinstance(content, str):
+        return Text(content)
+    return Image(Bytes(content)) if isinstance(content, bytes) else Tokens(content)
+
+
+def ask(*contents: str | tuple[int, ...] | bytes, **options: Any) -> EmbedRequest:
+    inputs = tuple(
+        Input((part_of(content),), f"input[{index}]") for index, content in enumerate(contents)
+    )
+    return EmbedRequest(model=None, inputs=inputs, **options)
+
+
+def ids(*words: int) -> np.ndarray:
+    return np.array([CLS, *words, SEP], np.int64)

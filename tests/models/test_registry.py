@@ -1,0 +1,28 @@
+"""A model file is found by being there, and every file declares what the others rely on."""
+
+import pytest
+
+from polyvec.models._family import Family
+from polyvec.models._registry import aliases, families, family_of
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+def test_every_family_is_complete(family: Family) -> None:
+    assert family.architectures
+    assert family.towers
+    assert family.source.startswith("https://")
+    assert family.tiny["architectures"][0] in family.architectures
+    config = family.read_config(family.tiny)
+    for tower in family.towers.values():
+        assert tower.dimensions(config) > 0
+        assert tower.max_positions(config) > 0
+
+
+def test_no_two_families_answer_to_one_architecture() -> None:
+    names = [name for family in families() for name in family.architectures]
+    assert len(names) == len(set(names))
+    assert all(family_of(name).name for name in names)
+
+
+def test_aliases_lead_to_hub_ids() -> None:
+    assert aliases()["CLIP/clip-vit-b-16"] == "openai/clip-vit-base-patch16"

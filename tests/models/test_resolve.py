@@ -1,0 +1,200 @@
+"""Every setting comes from the flag, else the checkpoint's own file, else the family, and says so."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import tiny
+
+from polyvec.checkpoints.locate import DEMO
+from polyvec.errors import CheckpointError, ConfigError
+from polyvec.models._model import Model
+from polyvec.models._resolve import ModelOptions, resolve
+
+
+def bert_with(tmp_path: Path, **files: Any) -> Path:
+    folder = tiny.make_bert(tmp_path)
+    tiny.sentence_transformers_files(folder, 32, **files)
+    return folder
+
+
+def origin(model: Model, name: str) -> str:
+    return model.settings[name].origin
+
+
+def test_pooling_comes_from_the_pooling_module(tmp_path: Path) -> None:
+    model = resolve(str(bert_with(tmp_path, pooling="cls")))
+    assert model.text is not None
+    assert model.text.pooling == "cls"
+    assert origin(model, "pooling") == "1_Pooling/config.json"
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling"),
+    [
+        ({"pooling_mode": "lasttoken"}, "last"),
+        ({"pooling_mode": ["mean"]}, "mean"),
+        ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": False}, "max"),
+        ({"pooling_mode_weightedmean_tokens": True}, "weightedmean"),
+    ],
+)
+def test_old_and_new_pooling_keys_are_read(tmp_path: Path, config: dict, pooling: str) -> None:
+    folder = bert_with(tmp_path)
+    tiny.write_json(folder / "1_Pooling/config.json", config)
+    model = resolve(str(folder))
+    assert model.text is not None
+    assert model.text.pooling == pooling
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"pooling_mode": "attention"}, {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True}],
+)
+def test_pooling_that_cannot_be_honoured_is_refused(tmp_path: Path, config: dict) -> None:
+    folder = bert_with(tmp_path)
+    tiny.write_json(folder / "1_Pooling/config.json", config)
+    with pytest.raises(CheckpointError, match="pooling mode"):
+        resolve(str(folder))
+
+
+def test_a_flag_beats_the_checkpoint(tmp_path: Path) -> None:
+    options = ModelOptions(pooling="max", normalize=False, max_input_tokens=10)
+    model = resolve(str(bert_with(tmp_path, pooling="cls")), options)
+    assert model.text is not None
+    assert (model.text.pooling, model.normalize, model.text.max_input_tokens) == ("max", False, 10)
+    assert origin(model, "pooling") == "--pooling"
+    assert origin(model, "max_input_tokens") == "--max-input-tokens"
+
+
+def test_open_pooling_takes_the_family_default_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        model = resolve(str(tiny.make_bert(tmp_path)))
+    assert origin(model, "pooling") == "family default"
+    assert "leaves pooling open" in caplog.text
+
+
+@pytest.mark.parametrize(("present", "expected"), [(True, True), (False, False)])
+def test_normalisation_follows_modules_json(tmp_path: Path, present: bool, expected: bool) -> None:
+    model = resolve(str(bert_with(tmp_path, normalize=present)))
+    assert model.normalize is expected
+    assert origin(model, "normalize") == "modules.json"
+
+
+def test_the_smallest_of_all_length_limits_holds(tmp_path: Path) -> None:
+    folder = bert_with(tmp_path)
+    tiny.write_json(folder / "sentence_bert_config.json", {"max_seq_length": 30})
+    tiny.write_json(folder / "tokenizer_config.json", {"model_max_length": 20})
+    model = resolve(str(folder))
+    assert model.text is not None
+    assert model.text.max_input_tokens == 20
+    assert origin(model, "max_input_tokens") == "tokenizer_config.json: model_max_length"
+
+
+def test_the_positions_before_a_roberta_text_do_not_count(tmp_path: Path) -> None:
+    folder = tiny.make_bert(tmp_path, architecture="XLMRobertaModel", max_position_embeddings=34)
+    tiny.write_json(folder / "tokenizer_config.json", {"model_max_length": 10**30})
+    model = resolve(str(folder))
+    assert model.text is not None
+    assert model.text.max_input_tokens == 32
+
+
+def test_a_limit_beyond_the_positions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="from 1 to 64"):
+        resolve(str(bert_with(tmp_path)), ModelOptions(max_input_tokens=65))
+
+
+def test_prompts_and_their_default_are_read(tmp_path: Path) -> None:
+    prompts = {"prompts": {"query": "query: ", "passage": ""}, "default_prompt_name": "query"}
+    folder = bert_with(tmp_path, config_sentence_transformers=prompts)
+    text = resolve(str(folder)).text
+    assert text is not None
+    assert text.prompts == prompts["prompts"]
+    assert text.default_prompt_name == "query"
+
+
+def test_a_default_prompt_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    folder = bert_with(tmp_path, config_sentence_transformers={"default_prompt_name": "query"})
+    with pytest.raises(ConfigError, match="query"):
+        resolve(str(folder))
+
+
+def test_matryoshka_lengths_come_from_config_or_flag(tmp_path: Path) -> None:
+    folder = tiny.make_bert(tmp_path, matryoshka_dimensions=[8, 16, 32, 999])
+    assert resolve(str(folder)).matryoshka == (8, 16, 32)
+    assert resolve(str(folder), ModelOptions(matryoshka=(4,))).matryoshka == (4,)
+
+
+def test_without_a_declaration_there_are_no_shorter_lengths(tmp_path: Path) -> None:
+    assert resolve(str(bert_with(tmp_path))).matryoshka == ()
+
+
+def test_dense_modules_decide_the_dimensions(tmp_path: Path) -> None:
+    model = resolve(str(bert_with(tmp_path, dense=12)))
+    assert model.dimensions == 12
+    assert origin(model, "dimensions") == "2_Dense/config.json: out_features"
+
+
+def test_an_unknown_module_is_refused_rather_than_dropped(tmp_path: Path) -> None:
+    folder = bert_with(tmp_path)
+    entries = [
+        {"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "path": "2_Magic", "type": "custom.Magic"},
+    ]
+    tiny.write_json(folder / "modules.json", entries)
+    with pytest.raises(CheckpointError, match="Magic"):
+        resolve(str(folder))
+
+
+def test_clip_has_both_towers_in_one_space(tmp_path: Path) -> None:
+    model = resolve(str(tiny.make_clip(tmp_path)))
+    assert model.modalities == ("text", "image")
+    assert (model.dimensions, model.normalize) == (24, True)
+    assert model.image is not None
+    assert (model.image.transform.size, model.image.num_patches) == ((32, 32), 17)
+
+
+def test_the_older_section_of_a_clip_config_wins(tmp_path: Path) -> None:
+    folder = tiny.make_clip(tmp_path)
+    config = {**tiny.clip.FAMILY.tiny, "text_config_dict": tiny.clip.FAMILY.tiny["text_config"]}
+    tiny.write_json(folder / "config.json", {**config, "text_config": {"hidden_size": 8}})
+    assert resolve(str(folder)).family.read_config(config).text.hidden_size == 32
+
+
+def test_a_picture_size_that_contradicts_the_model_is_refused(tmp_path: Path) -> None:
+    folder = tiny.make_clip(tmp_path)
+    tiny.write_json(folder / "preprocessor_config.json", {"feature_extractor_type": "CLIPFeatureExtractor", "size": 16, "crop_size": 16})
+    with pytest.raises(CheckpointError, match="16x16"):
+        resolve(str(folder))
+
+
+def test_a_clip_without_preprocessor_is_refused(tmp_path: Path) -> None:
+    folder = tiny.make_clip(tmp_path)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json"):
+        resolve(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"architectures": ["MysteryModel"]}, "MysteryModel.*supported: BertForMaskedLM"),
+        ({"position_embedding_type": "relative_key"}, "relative_key"),
+        ({"num_attention_heads": 5}, "does not split into 5 heads"),
+        ({"num_attention_heads": 0}, "does not split"),
+        ({"hidden_size": "32"}, "hidden_size"),
+        ({"hidden_size": -32}, "hidden_size"),
+    ],
+)
+def test_a_config_that_cannot_be_served_is_refused(tmp_path: Path, change: dict, match: str) -> None:
+    folder = tiny.make_bert(tmp_path)
+    tiny.write_json(folder / "config.json", {**tiny.bert.FAMILY.tiny, **change})
+    with pytest.raises(CheckpointError, match=match):
+        resolve(str(folder))
+
+
+def test_the_bundled_model_resolves_by_name() -> None:
+    assert resolve(DEMO).modalities == ("text", "image")
