@@ -150,6 +150,24 @@ FIELDS = (
 )
 """Names of the entries of :func:`encode`, in order."""
 
+FIELD_VALUES: tuple[Sequence[object], ...] = (
+    KINDS,
+    SHAPES,
+    COLOURS,
+    SIZES,
+    TEXTURES,
+    range(3),
+    range(3),
+    range(MAX_COUNT + 1),
+    AXES,
+    SHAPES,
+    COLOURS,
+    SIZES,
+    GROUNDS,
+    COLOURS,
+)
+"""What the entries of :func:`encode` count, in order."""
+
 
 def encode(scene: Scene) -> list[int]:
     """Writes a scene as small integers, to compare many scenes with many captions at once.

@@ -25,6 +25,7 @@ from transformers import CLIPConfig, CLIPModel
 
 from training.captions import Caption, describe, truths
 from training.scenes import (
+    FIELD_VALUES,
     IMAGE_SIZE,
     Scene,
     draw_scene,
@@ -41,6 +42,8 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 SEED = 20260
 MUON_FACTOR = 2.5
 """Muon's learning rate over AdamW's."""
+HEADS_WEIGHT = 0.3
+"""First weight of the heads' loss; it falls to 0, so that the end is CLIP's loss alone."""
 EARLY_SHARE = 0.75
 """Share of the steps that take half batches."""
 
@@ -65,6 +68,8 @@ class Batch:
     pixels: Tensor
     ids: Tensor
     also_true: Tensor
+    codes: Tensor
+    claims: Tensor
 
 
 class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
@@ -107,6 +112,8 @@ class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
             torch.from_numpy(pixels),
             torch.tensor([one.ids for one in encoded]),
             torch.from_numpy(_also_true(captions, scenes)),
+            torch.tensor([encode(scene) for scene in scenes]),
+            torch.tensor([caption.claims[0] for caption in captions]),
         )
 
 
@@ -177,6 +184,46 @@ def build_config(vocabulary: int, start: int, end: int) -> CLIPConfig:
     )
 
 
+class FieldHeads(nn.Module):  # type: ignore[misc]
+    """Reads the fields of the specification off both towers' pooled states, in training only.
+
+    The contrastive loss alone teaches what a batch happens to ask for. Asked for every field by
+    name as well, the towers learn shapes, places and numbers in far fewer steps.
+    """
+
+    def __init__(self, image_width: int, text_width: int) -> None:
+        """Creates the heads.
+
+        Args:
+            image_width: Width of the pooled image state.
+            text_width: Width of the pooled text state.
+        """
+        super().__init__()
+        self._sizes = [len(names) + 2 for names in FIELD_VALUES]
+        self.image = nn.Linear(image_width, sum(self._sizes))
+        self.text = nn.Linear(text_width, sum(self._sizes))
+
+    def forward(self, image: Tensor, text: Tensor, batch: Batch) -> Tensor:
+        """Computes the loss.
+
+        Args:
+            image: float32 ``(N, image_width)``.
+            text: float32 ``(N, text_width)``.
+            batch: The scenes and captions they belong to.
+
+        Returns:
+            Scalar: cross entropy summed over the fields, mean over the batch and the towers.
+        """
+        by_image = self._loss(self.image(image), batch.codes)
+        return (by_image + self._loss(self.text(text), batch.claims)) / 2
+
+    def _loss(self, scores: Tensor, codes: Tensor) -> Tensor:
+        # "No such object" is -2 and "not said" is -1, so the classes start there.
+        targets = (codes + 2).unbind(dim=1)
+        pairs = zip(scores.split(self._sizes, dim=1), targets, strict=True)
+        return torch.stack([nn.functional.cross_entropy(*pair) for pair in pairs]).sum()
+
+
 class Muon(torch.optim.Optimizer):  # type: ignore[misc]
     """Momentum whose update is orthogonalised, for weight matrices.
 
@@ -228,7 +275,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return x.T if turned else x
 
 
-def _optimizers(model: CLIPModel, rate: float) -> list[torch.optim.Optimizer]:
+def _optimizers(model: CLIPModel, heads: FieldHeads, rate: float) -> list[torch.optim.Optimizer]:
     matrices: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
@@ -239,6 +286,7 @@ def _optimizers(model: CLIPModel, rate: float) -> list[torch.optim.Optimizer]:
             decayed.append(weight)
         else:
             rest.append(weight)
+    rest += heads.parameters()
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}]
     adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), eps=1e-8)
     return [Muon(matrices, lr=MUON_FACTOR * rate), adam]
@@ -266,15 +314,17 @@ def normalised(pixels: Tensor) -> Tensor:
     return (pixels.float() / 255 - mean) / std
 
 
-def contrastive_loss(model: CLIPModel, batch: Batch) -> Tensor:
-    """Computes CLIP's symmetric loss.
+def losses(model: CLIPModel, heads: FieldHeads, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Computes CLIP's symmetric loss, and the heads' loss.
 
     Args:
         model: The model.
+        heads: The heads on its towers.
         batch: N scenes with a caption each.
 
     Returns:
-        Scalar float32. Pairs that happen to be true are left out of the softmax.
+        Two scalars, float32. The contrastive one leaves pairs that happen to be true out of the
+        softmax.
     """
     output = model(input_ids=batch.ids, pixel_values=normalised(batch.pixels))
     logits: Tensor = output.logits_per_text
@@ -282,7 +332,10 @@ def contrastive_loss(model: CLIPModel, batch: Batch) -> Tensor:
     target = torch.arange(len(logits))
     by_text = nn.functional.cross_entropy(logits, target)
     by_image = nn.functional.cross_entropy(logits.T, target)
-    return (by_text + by_image) / 2
+    by_field: Tensor = heads(
+        output.vision_model_output.pooler_output, output.text_model_output.pooler_output, batch
+    )
+    return (by_text + by_image) / 2, by_field
 
 
 def write_checkpoint(model: CLIPModel, folder: Path) -> None:
@@ -405,14 +458,15 @@ def train(
     tokenizer = build_tokenizer()
     model = CLIPModel(build_config(tokenizer.get_vocab_size(), *special_ids(tokenizer)))
     model.train()
-    optimizers = _optimizers(model, rate)
+    heads = FieldHeads(model.vision_embed_dim, model.text_embed_dim)
+    optimizers = _optimizers(model, heads, rate)
     started, mean_loss = time.monotonic(), 0.0
     for step, batch in enumerate(_loader(Batches(size, steps), workers)):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("peak", group["lr"]) * _rate_share(step, steps)
-        loss = contrastive_loss(model, batch)
-        loss.backward()
+        loss, by_field = losses(model, heads, batch)
+        (loss + HEADS_WEIGHT * (1 - step / steps) * by_field).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -424,7 +478,8 @@ def train(
             seconds = time.monotonic() - started
             scale = model.logit_scale.exp().item()
             print(
-                f"step {step + 1}/{steps} loss {mean_loss:.3f} scale {scale:.1f} {seconds:.0f} s",
+                f"step {step + 1}/{steps} loss {mean_loss:.3f} fields {by_field.item():.2f} "
+                f"scale {scale:.1f} {seconds:.0f} s",
                 flush=True,
             )
         if (step + 1) % every == 0:

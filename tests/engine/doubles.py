@@ -1,17 +1,18 @@
-"""Test doubles: a tokenizer over a tiny vocabulary, a model, and a runner that tests hold and break."""
+"""Test doubles: a tokenizer of numbered words, a model, a runner that tests hold and break."""
 
+import io
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from polyvec.backends._base import Batch, TokenBatch
 from polyvec.engine.engine import Engine
 from polyvec.engine.options import EngineOptions
 from polyvec.media.policy import MediaPolicy
-from polyvec.models._family import Family
 from polyvec.models._model import ImageRules, Model, TextRules
 from polyvec.types import Bytes, EmbedRequest, Image, Input, Part, Text, Tokens
 
@@ -50,7 +51,7 @@ def make_model(**changes: Any) -> Model:
     values: dict[str, Any] = {
         "checkpoint": "some/checkpoint",
         "architecture": "SomeModel",
-        "family": Family("some", (), {}, (), (), normalize=False, source=""),
+        "family": SimpleNamespace(name="some"),
         "config": {},
         "weights": None,
         "dimensions": D,
@@ -92,7 +93,8 @@ class FakeRunner:
         self.gate.set()
         self.entered = threading.Semaphore(0)
         self.batches: list[list[np.ndarray]] = []
-        self.on_content: Callable[[np.ndarray], None] = lambda content: None
+        self.on_content: Callable[[np.ndarray], object] = lambda _: None
+        self.alone: list[bool] = []
         self.closed = False
 
     def session(self) -> "FakeRunner":
@@ -101,7 +103,8 @@ class FakeRunner:
     def close(self) -> None:
         self.closed = True
 
-    def run(self, modality: str, batch: Batch) -> np.ndarray:
+    def run(self, modality: str, batch: Batch, *, alone: bool = False) -> np.ndarray:
+        self.alone.append(alone)
         contents = contents_of(batch)
         self.batches.append(contents)
         self.entered.release()
@@ -122,14 +125,14 @@ def contents_of(batch: Batch) -> list[np.ndarray]:
 
 
 def make_engine(
-    runner: FakeRunner | None = None, model: Model | None = None, **options: Any
+    runner: FakeRunner | None = None, *, model: Model | None = None, **options: Any
 ) -> Engine:
     return Engine(
         model or make_model(), runner or FakeRunner(), EngineOptions(**options), MediaPolicy()
     )
 
 
-def part_of(content: str | tuple[int, ...] | bytes | Path) -> Part:
+def part_of(content: str | tuple[int, ...] | bytes) -> Part:
     if isinstance(content, str):
         return Text(content)
     return Image(Bytes(content)) if isinstance(content, bytes) else Tokens(content)
@@ -144,3 +147,10 @@ def ask(*contents: str | tuple[int, ...] | bytes, **options: Any) -> EmbedReques
 
 def ids(*words: int) -> np.ndarray:
     return np.array([CLS, *words, SEP], np.int64)
+
+
+def png(value: int) -> bytes:
+    """An encoded picture of 4 x 4 equal pixels."""
+    file = io.BytesIO()
+    PillowImage.new("RGB", (4, 4), (value,) * 3).save(file, "PNG")
+    return file.getvalue()

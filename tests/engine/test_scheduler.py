@@ -151,10 +151,14 @@ class AnyOrder(RuleBasedStateMachine):
         self.number = 0
         self.passed_over = 0
 
-    @rule(cost=st.integers(1, 80), priority=st.integers(0, 3), image=st.booleans())
-    def add(self, cost: int, priority: int, image: bool) -> None:
+    @rule(
+        cost=st.integers(1, 80),
+        priority=st.integers(0, 3),
+        modality=st.sampled_from(["text", "image"]),
+    )
+    def add(self, cost: int, priority: int, modality: str) -> None:
         self.number += 1
-        item = Item(self.number, "image" if image else "text", cost, priority)
+        item = Item(self.number, modality, cost, priority)
         self.waiting[item.number] = item
         self.scheduler.add(item)
 

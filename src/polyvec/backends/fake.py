@@ -53,7 +53,7 @@ class FakeSession:
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
 
-    def run(self, modality: Modality, batch: Batch) -> Float32Array:
+    def run(self, modality: Modality, batch: Batch, *, alone: bool = False) -> Float32Array:  # noqa: ARG002
         """Vectors in [-1, 1), shape (B, D), not normalised; equal contents give equal rows."""
         if isinstance(batch, TokenBatch):
             contents = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])

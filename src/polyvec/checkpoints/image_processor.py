@@ -81,8 +81,9 @@ _RESAMPLE_CODES = range(6)
 def read_image_transform(config: Mapping[str, Any], *, origin: str) -> ImageTransform:
     """Read an image processor's config as transformers would.
 
-    Keys that are missing or null take the defaults of the class that ``image_processor_type`` (or
-    the older ``feature_extractor_type``) names. A config that names no class must spell out all.
+    Missing keys take the defaults of the class that ``image_processor_type`` (or the older
+    ``feature_extractor_type``) names; a config that names no class must spell out all. A null
+    switch is off.
 
     Args:
         config: preprocessor_config.json, or the ``image_processor`` part of processor_config.json.
@@ -97,9 +98,8 @@ def read_image_transform(config: Mapping[str, Any], *, origin: str) -> ImageTran
 class _Reader:
     def __init__(self, config: Mapping[str, Any], origin: str) -> None:
         self._origin = origin
-        self._given = {key: value for key, value in config.items() if value is not None}
-        self._values = self._given
-        self._values = {**self._defaults(), **self._given}
+        self._given = self._values = config
+        self._values = {**self._defaults(), **config}
 
     def transform(self) -> ImageTransform:
         self._check_keys()
@@ -121,7 +121,7 @@ class _Reader:
 
     def _defaults(self) -> Mapping[str, Any]:
         for key in ("image_processor_type", "feature_extractor_type"):
-            if key in self._given:
+            if self._given.get(key) is not None:
                 name = str(self._given[key]).replace("FeatureExtractor", "ImageProcessor")
                 name = name.removesuffix("Fast").removesuffix("Pil")
                 if name not in _DEFAULTS:
@@ -133,7 +133,12 @@ class _Reader:
         for key, value in self._given.items():
             known = key in _READ or key in _INERT or key.startswith("_")
             # An unknown switch that is off changes nothing.
-            if known or value is False or (key, value) == ("data_format", "channels_first"):
+            if (
+                known
+                or value is None
+                or value is False
+                or (key, value) == ("data_format", "channels_first")
+            ):
                 continue
             raise self._error(key, "its meaning for the pixels is not known")
 
@@ -147,9 +152,9 @@ class _Reader:
 
     def _flag(self, key: str) -> bool:
         value = self._get(key)
-        if not isinstance(value, bool):
+        if value is not None and not isinstance(value, bool):
             raise self._error(key, "it must be true or false")
-        return value
+        return bool(value)
 
     def _resize(self) -> int | tuple[int, int]:
         value = self._get("size")

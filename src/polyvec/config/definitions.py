@@ -16,6 +16,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUNCATIONS = ("end", "start", "none")
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MIB = 1 << 20
+MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Definition:
 
     @property
     def variable(self) -> str:
-        """Environment variable: ``POLYVEC_PORT`` after a flag, ``POLYVEC_MEDIA_FORMATS`` without."""
+        """Variable named after the flag, or after section and name: ``POLYVEC_MEDIA_FORMATS``."""
         return "POLYVEC_" + (self.flag or f"{self.section}_{self.name}").upper().replace("-", "_")
 
 
@@ -172,8 +173,8 @@ def _port(value: Any) -> int:
         port = values.count(value)
     except ValueError:
         port = -1
-    if not 0 <= port <= 65535:
-        raise ValueError("a port from 0 to 65535")
+    if not 0 <= port <= MAX_PORT:
+        raise ValueError(f"a port from 0 to {MAX_PORT}")
     return port
 
 

@@ -17,8 +17,8 @@ DEFAULT_MODEL = "polyvec-demo"
 CONFIG_VARIABLE = "POLYVEC_CONFIG"
 MODEL_VARIABLE = "POLYVEC_MODEL"
 
-# What Kubernetes adds by itself to every container beside a Service called "polyvec".
-_KUBERNETES = re.compile(r"POLYVEC_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
+# What Kubernetes adds by itself to every container beside a Service called polyvec or polyvec-x.
+_KUBERNETES = re.compile(r"POLYVEC_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _read_environ(environ: Mapping[str, str], sources: _Sources) -> None:
         raw = environ[variable]
         if not variable.startswith("POLYVEC_") or variable in special or not raw:
             continue
-        if _KUBERNETES.fullmatch(variable) or (variable == "POLYVEC_PORT" and "://" in raw):
+        if _KUBERNETES.fullmatch(variable) or (variable.endswith("_PORT") and "://" in raw):
             continue
         if variable not in BY_VARIABLE:
             raise _unknown("variable", variable, [*BY_VARIABLE, *special], "the environment")

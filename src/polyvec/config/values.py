@@ -77,9 +77,7 @@ def duration_s(value: Any) -> float:
 
 
 def _measure(value: Any, units: Mapping[str, float], wanted: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(wanted)
-    match = _SIZE.fullmatch(str(value).strip())
+    match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
     unit = units.get(match[2].lower()) if match else None
     if match is None or unit is None:
         raise ValueError(wanted)

@@ -38,8 +38,8 @@ class Admission:
         excess = self.admitted_tokens + tokens - self._limit_tokens
         if excess > 0 and self.admitted_tokens:
             raise OverloadedError(
-                f"the queue is full: {self.admitted_tokens} of {self._limit_tokens} tokens are taken "
-                f"and this request has {tokens}; try again later",
+                f"the queue is full: {self.admitted_tokens} of {self._limit_tokens} tokens are "
+                f"taken and this request has {tokens}; try again later",
                 retry_after_s=retry_after_s(min(excess, self.admitted_tokens), tokens_per_s),
             )
         self.admitted_tokens += tokens

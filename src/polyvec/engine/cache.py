@@ -1,7 +1,7 @@
 """Content → vector, bounded in bytes.
 
-Only exact repetitions hit: the key covers all that reaches the model, and vectors are kept as the model
-gave them, so requests for other dimensions or another normalisation share an entry.
+Only exact repetitions hit: the key covers all that reaches the model, and vectors are kept as the
+model gave them, so requests for other dimensions or another normalisation share an entry.
 """
 
 from collections import OrderedDict

@@ -1,10 +1,12 @@
 """One model: prepare → cache → schedule → run → postprocess.
 
-Everything here runs on the event loop; batches run in one thread per session. A worker that is free takes
-what waits, so a lone request never waits for company, and under load batches fill by themselves.
+Everything here runs on the event loop; batches run in one thread per session. A worker that is
+free takes what waits, so a lone request never waits for company, and under load batches fill by
+themselves.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,6 +31,8 @@ from polyvec.errors import InvalidInputError, NotReadyError, OverloadedError, Po
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._model import Model
 from polyvec.types import Embedding, EmbedRequest, Float32Array, Input
+
+logger = logging.getLogger(__name__)
 
 
 class Engine:
@@ -262,6 +266,8 @@ class Engine:
     def _on_leave(self, unreported: Sequence[Flight]) -> None:
         """A worker thread has ended; without the last one nothing would ever land."""
         self._num_alive -= 1
+        if unreported:
+            logger.critical("a worker thread died; %d left", self._num_alive)
         for flight in unreported:
             self._flights.land(flight, inference_failed)
         if self._num_alive == 0:

@@ -80,8 +80,8 @@ class LocalService:
 def names_of(cards: Sequence[ModelCard]) -> dict[str, int]:
     """Every name that means one of the models → its index.
 
-    A name as declared wins over the last path segment of one, and that over another case; what could
-    mean two models means neither.
+    A name as declared wins over the last path segment of one, and that over another case; what
+    could mean two models means neither.
 
     Raises:
         ConfigError: Two models declare the same name.

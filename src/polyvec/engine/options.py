@@ -16,13 +16,14 @@ class EngineOptions:
         max_batch_tokens: Most tokens of one batch; a longer input runs alone. A few hundred keep a
             batch's activations in a core's own cache.
         max_inputs_per_request: Most inputs of one request.
-        max_queue_tokens: Most tokens of all unfinished requests; a request beyond it is refused. The
-            default holds a burst of 4,096 requests of 488 tokens each.
+        max_queue_tokens: Most tokens of all unfinished requests; a request beyond it is refused.
+            The default holds a burst of 4,096 requests of 488 tokens each.
         max_text_chars: Longest text in characters, prompt not counted.
         max_inline_chars: A request with no more text than this is tokenised on the event loop: the
             way to a thread and back takes longer than the work.
         max_decoded_images: Most decoded pictures in memory; further ones wait encoded.
-        max_passed_over_batches: Batches of better priority that may overtake waiting inputs in a row.
+        max_passed_over_batches: Batches of better priority that may overtake waiting inputs in a
+            row.
         cache_bytes: Memory for finished vectors; 0 keeps none. Off by default, since vectors reveal
             the texts they were made from.
         truncate: What happens to an over-long text when a request does not say.

@@ -16,7 +16,7 @@ from polyvec.types import EmbedRequest, Image, Input, Url
 class PreparePool:
     """Threads that prepare the inputs of one model.
 
-    Downloads have threads of their own, so that a slow web server holds up no other picture or text.
+    Downloads have threads of their own, so that a slow web server holds up no other input.
     """
 
     def __init__(self, model: Model, options: EngineOptions, policy: MediaPolicy) -> None:

@@ -1,4 +1,4 @@
-"""Rows of the model → vectors as a request wants them. The only place where vectors are normalised."""
+"""Rows of the model → vectors as a request wants them; nothing else normalises vectors."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ def check_dimensions(dimensions: int | None, *, native: int, matryoshka: tuple[i
 
 def finite_rows(rows: Float32Array) -> NDArray[np.bool_]:
     """Which of the rows (B, D) have no NaN and no infinity; shape (B,)."""
-    finite: NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(rows), axis=1)
     return finite
 
 
@@ -61,8 +61,8 @@ def finish(rows: Float32Array, *, dimensions: int | None, normalize: bool) -> Fl
 def _norms(rows: Float32Array) -> Float32Array:
     """Euclidean norms (B,) of rows (B, D); finite for finite rows."""
     with np.errstate(over="ignore"):
-        squares = np.vecdot(rows, rows)
-    if np.isinf(squares).any():
-        wide = rows.astype(np.float64)
-        squares = np.vecdot(wide, wide)
-    return np.sqrt(squares).astype(np.float32)
+        norms = np.sqrt(np.vecdot(rows, rows)).astype(np.float32, copy=False)
+    if not np.isinf(norms).any():
+        return norms
+    wide = rows.astype(np.float64)
+    return np.sqrt(np.vecdot(wide, wide)).astype(np.float32)

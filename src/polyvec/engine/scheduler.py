@@ -1,8 +1,9 @@
 """Waiting inputs → next batch. No clock, no threads, no tensors.
 
-Every (priority, modality) has a lane. The oldest input of a lane leads a batch, and the inputs nearest
-to it in cost join: padding is the largest single loss on a CPU, so lengths in a batch are near-equal.
-A batch never mixes priorities, since the urgent inputs would wait for the others to be computed.
+Every (priority, modality) has a lane. The oldest input of a lane leads a batch, and the inputs
+nearest to it in cost join: padding is the largest single loss on a CPU, so lengths in a batch are
+near-equal. A batch never mixes priorities, since the urgent inputs would wait for the others to be
+computed.
 """
 
 from bisect import bisect_left, insort
@@ -84,8 +85,8 @@ class Scheduler(Generic[Item]):
         """Take the inputs of the next batch out.
 
         Args:
-            idle_workers: Workers that could run a batch now, the asking one included. When too little
-                waits to fill a batch for each, they share it.
+            idle_workers: Workers that could run a batch now, the asking one included. When too
+                little waits to fill a batch for each, they share it.
 
         Returns:
             Inputs of one modality and priority, cheapest first; empty when none waits.

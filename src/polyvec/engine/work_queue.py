@@ -1,10 +1,24 @@
 """The one place where the event loop and the worker threads meet."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from threading import Condition
 
 from polyvec.engine.flights import Flight
 from polyvec.engine.scheduler import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A batch for a worker.
+
+    Attributes:
+        flights: At least one, of one modality.
+        alone: No other batch runs and nothing waits, so it may take every core.
+    """
+
+    flights: Sequence[Flight]
+    alone: bool
 
 
 class WorkQueue:
@@ -14,6 +28,7 @@ class WorkQueue:
         self._scheduler = scheduler
         self._changed = Condition()
         self._num_idle = 0
+        self._num_running = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -39,11 +54,11 @@ class WorkQueue:
         with self._changed:
             return [flight for flight in flights if self._scheduler.cancel(flight)]
 
-    def take(self) -> list[Flight] | None:
-        """The next batch; sleeps while nothing waits.
+    def take(self) -> Work | None:
+        """The next batch, to be followed by `done`; sleeps while nothing waits.
 
         Returns:
-            At least one flight, or None once the queue is closed and empty.
+            None once the queue is closed and empty.
         """
         with self._changed:
             while not (batch := self._scheduler.next_batch(self._num_idle + 1)):
@@ -54,7 +69,14 @@ class WorkQueue:
                     self._changed.wait()
                 finally:
                     self._num_idle -= 1
-            return batch
+            alone = self._num_running == 0 and not len(self._scheduler)
+            self._num_running += 1
+            return Work(batch, alone)
+
+    def done(self) -> None:
+        """A batch that was taken no longer runs."""
+        with self._changed:
+            self._num_running -= 1
 
     def close(self) -> None:
         """Send workers home as soon as nothing waits."""

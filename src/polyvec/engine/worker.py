@@ -9,7 +9,7 @@ from polyvec.backends._base import Session
 from polyvec.engine.batch import assemble
 from polyvec.engine.flights import Flight, Result
 from polyvec.engine.postprocess import finite_rows, not_finite
-from polyvec.engine.work_queue import WorkQueue
+from polyvec.engine.work_queue import Work, WorkQueue
 from polyvec.errors import InferenceError
 from polyvec.types import Float32Array
 
@@ -39,7 +39,7 @@ class Worker:
     """Runs batches until its queue is closed.
 
     Args:
-        session: Used by the thread that calls `serve` alone.
+        session: Used by no thread but the one that calls `serve`.
         queue: Where the work is.
         dimensions: Expected length of a row.
         report: Called after every batch.
@@ -66,16 +66,19 @@ class Worker:
         """The thread's whole life."""
         flights: Sequence[Flight] = ()
         try:
-            while (batch := self._queue.take()) is not None:
-                flights = batch
-                self._report(self._run(flights))
+            while (work := self._queue.take()) is not None:
+                flights = work.flights
+                report = self._run(work)
+                self._queue.done()
+                self._report(report)
                 flights = ()
         finally:
             self._leave(flights)
 
-    def _run(self, flights: Sequence[Flight]) -> BatchReport:
+    def _run(self, work: Work) -> BatchReport:
+        flights = work.flights
         start_s = time.monotonic()
-        results = self._results(flights)
+        results = self._results(flights, alone=work.alone)
         return BatchReport(
             flights=flights,
             results=results,
@@ -84,25 +87,26 @@ class Worker:
             run_s=time.monotonic() - start_s,
         )
 
-    def _results(self, flights: Sequence[Flight]) -> list[Result]:
+    def _results(self, flights: Sequence[Flight], *, alone: bool) -> list[Result]:
         """Run a batch; if it fails, run its halves, so that only the culprit fails."""
         try:
-            rows = self._rows(flights)
+            rows = self._rows(flights, alone=alone)
         # Whatever a runtime raises, the neighbours of the input behind it must get their vectors.
-        except Exception as error:  # noqa: BLE001
+        except Exception:
             if len(flights) == 1:
-                logger.error("inference failed", exc_info=error)
+                logger.exception("inference failed")
                 return [inference_failed]
             middle = len(flights) // 2
-            return self._results(flights[:middle]) + self._results(flights[middle:])
+            halves = flights[:middle], flights[middle:]
+            return [result for half in halves for result in self._results(half, alone=alone)]
         finite = finite_rows(rows)
         if finite.all():
             return list(rows)
         return [row if good else not_finite for row, good in zip(rows, finite, strict=True)]
 
-    def _rows(self, flights: Sequence[Flight]) -> Float32Array:
+    def _rows(self, flights: Sequence[Flight], *, alone: bool) -> Float32Array:
         batch = assemble([flight.prepared for flight in flights])
-        rows = self._session.run(flights[0].modality, batch)
+        rows = self._session.run(flights[0].modality, batch, alone=alone)
         expected = (len(flights), self._dimensions)
         if rows.shape != expected:
             raise InferenceError(f"the backend gave rows of shape {rows.shape}, not {expected}")

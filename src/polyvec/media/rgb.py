@@ -48,10 +48,12 @@ def _from_colour_key(image: PIL.Image.Image, key: NDArray[np.int64]) -> RgbArray
 
 def _key_in_8_bits(key: Any, bit_depth: int) -> NDArray[np.int64]:
     """A PNG gives its transparent colour in file samples, while its pixels are scaled to 8 bits."""
-    samples = np.asarray(key, dtype=np.int64)
+    samples: NDArray[np.int64] = np.atleast_1d(np.array(key, dtype=np.int64))
     if bit_depth > 8:  # noqa: PLR2004 - bits of the result
-        return np.right_shift(samples, bit_depth - 8)
-    return np.multiply(samples, 255 // (2**bit_depth - 1))
+        samples >>= bit_depth - 8
+    else:
+        samples *= 255 // (2**bit_depth - 1)
+    return samples
 
 
 def _from_deep_grey(samples: NDArray[Any], key: Any) -> RgbArray:

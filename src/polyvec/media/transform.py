@@ -116,13 +116,17 @@ def _resample(
     if full == (height, width):
         return rgb[rows.kept, columns.kept]
     image = PIL.Image.fromarray(rgb)
+    kernel = PIL.Image.Resampling(resample)
     if full[0] * full[1] <= _MAX_RESIZED_PIXELS:
-        resized = image.resize((full[1], full[0]), PIL.Image.Resampling(resample))
+        resized = image.resize((full[1], full[0]), kernel)
         return np.asarray(resized)[rows.kept, columns.kept]
+    # Columns first, as the resize of the whole picture would: each pass rounds to 8 bits.
     x, y = width / full[1], height / full[0]
-    box = (columns.start * x, rows.start * y, columns.stop * x, rows.stop * y)
-    size = (columns.stop - columns.start, rows.stop - rows.start)
-    return np.asarray(image.resize(size, PIL.Image.Resampling(resample), box=box))
+    num_rows, num_columns = rows.stop - rows.start, columns.stop - columns.start
+    box = (columns.start * x, 0.0, columns.stop * x, height)
+    strip = image.resize((num_columns, height), kernel, box=box)
+    box = (0.0, rows.start * y, num_columns, rows.stop * y)
+    return np.asarray(strip.resize((num_columns, num_rows), kernel, box=box))
 
 
 def _per_channel(values: NDArray[np.float64]) -> Float32Array:

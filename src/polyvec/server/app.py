@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from polyvec.dialects._base import Call, Dialect, Reply
 from polyvec.dialects._registry import RouteTable
-from polyvec.errors import InvalidInputError, NotReadyError, PolyvecError
+from polyvec.errors import AuthenticationError, InvalidInputError, NotReadyError, PolyvecError
 from polyvec.server.body import UNSUPPORTED_ENCODING, ClientDisconnectedError, Receive, read_body
 from polyvec.server.metrics import RequestMetrics
 from polyvec.server.middleware import KeyRing, RawHeaders, host_allowed, printable, request_ids
@@ -164,7 +164,7 @@ class App:
             return self._render(error, exchange)
         except (ClientDisconnectedError, asyncio.CancelledError):
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001
             # The last line: whatever it was, this caller gets an answer and the others stay served.
             _log.exception("request %s failed", exchange.request_id.decode())
             return self._render(PolyvecError("internal server error"), exchange)
@@ -209,6 +209,8 @@ class App:
             dialect = found[0] if found else None
         reply = dialect.render_error(error, call) if dialect else render_error(error, call)
         headers = dict(reply.headers)
+        if isinstance(error, AuthenticationError):
+            headers["WWW-Authenticate"] = "Bearer"
         if b"expect" in exchange.headers and not call.body:
             # Told no before it sent its body, a client may send it or not: start over.
             headers["Connection"] = "close"

@@ -8,6 +8,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -18,6 +19,8 @@ CANCELS_ON_DISCONNECT = "polyvec.cancels_on_disconnect"
 
 _TOO_LARGE = "Request Header Fields Too Large"
 _TIMEOUT = "Request Timeout"
+
+_UPGRADE_HEADERS = (b"connection", b"upgrade", b"http2-settings")
 
 # What the connection waits for from its client.
 _NOTHING, _HEADERS, _BODY = range(3)
@@ -37,26 +40,30 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse headers that are not complete within their limit."""
-        self._chunk_bytes = len(data)
+        if self._waiting_for == _NOTHING:
+            self._expect(_HEADERS)  # before parsing: blank lines alone begin no message
+            self._header_bytes = 0
         if self._waiting_for == _HEADERS:
             self._header_bytes += len(data)
-        elif self._waiting_for == _NOTHING:
-            self._expect(_HEADERS)  # before parsing: blank lines alone begin no message
-        super().data_received(data)
+        self._chunk_bytes = len(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         too_many = self._header_bytes > self._options.limit_header_bytes
         if self._waiting_for == _HEADERS and too_many and not self.transport.is_closing():
             self._refuse(431, _TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Start counting; the chunk it begins in is counted exactly when the headers end."""
+        """Start counting headers."""
         super().on_message_begin()
         self.scope["extensions"] = {CANCELS_ON_DISCONNECT: {}}
-        self._header_bytes = 0
-        self._expect(_HEADERS)
+        if self._waiting_for != _HEADERS:
+            # It begins behind another one's end, inside a chunk that is counted when headers end.
+            self._header_bytes = 0
+            self._expect(_HEADERS)
 
     def on_headers_complete(self) -> None:
         """Start the request unless its headers are too large."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self.parser.should_upgrade():
             return
         limit = self._options.limit_header_bytes
         # The sum is only worth its time when the chunks could hold that much.
@@ -65,9 +72,6 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._expect(_BODY)
         super().on_headers_complete()
-        if self.parser.should_upgrade():
-            # The parser stops for good after such a message; we never change protocols.
-            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body and move its deadline, unless nobody wants the body any more."""
@@ -79,7 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End of the request's bytes; from here on it is the server that is waited for."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self.parser.should_upgrade():
             return
         self._waiting_for = _NOTHING
         super().on_message_complete()
@@ -117,8 +121,35 @@ class BoundedProtocol(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: Java's client offers h2c with every first request."""
+    def _feed(self, data: bytes) -> None:
+        try:
+            while True:
+                try:
+                    self.parser.feed_data(data)
+                except httptools.HttpParserUpgrade as upgrade:
+                    data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                else:
+                    return
+        except httptools.HttpParserError:
+            if not self.transport.is_closing():
+                self._refuse(400, "Bad Request")
+
+    def _head_without_upgrade(self) -> bytes:
+        """Start the request again as if it had not offered another protocol.
+
+        Java's HttpClient offers h2c with every first request; the parser then takes the body for
+        bytes of that protocol, and would stay in that state.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("a proxy's method")
+        connection = b"keep-alive" if self.parser.should_keep_alive() else b"close"
+        lines = [b"%b %b HTTP/1.1" % (method, self.url), b"connection: " + connection]
+        lines += [
+            b"%b: %b" % header for header in self.headers if header[0] not in _UPGRADE_HEADERS
+        ]
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _expect(self, what: int) -> None:
         self._waiting_for = what

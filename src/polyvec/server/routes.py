@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from polyvec import __version__
-from polyvec.dialects._base import Call, Dialect, Reply, Route, error_headers
+from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.errors import (
     AuthenticationError,
     InvalidInputError,
@@ -48,7 +48,7 @@ def render_error(error: PolyvecError, call: Call) -> Reply:
     """The reply for an error outside of every vendor's API."""
     del call
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
-    return problem(status, error.message, code=error.code, headers=error_headers(error))
+    return problem(status, error.message, code=error.code, headers=retry_headers(error))
 
 
 def server_dialect(

@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
             close_overdue(self.server_state, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002
         """Begin to drain, or leave without another word when it is already under way."""
         if self.should_exit:
             os._exit(_SECOND_SIGNAL_EXIT)
@@ -100,7 +100,8 @@ def serve(models: Sequence[ServedModel], run: RunOptions, options: ServerOptions
         if not options.api_keys and not is_loopback(options.host):
             _log.warning("listening on %s without an API key: anybody may use it", options.host)
         service = load_service(models, run)
-        asyncio.run(_serve(service, listener, options), loop_factory=uvloop.new_event_loop)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(service, listener, options))
 
 
 async def _serve(service: LocalService, listener: socket.socket, options: ServerOptions) -> None:

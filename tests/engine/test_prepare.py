@@ -1,0 +1,190 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polyvec.engine.options import EngineOptions
+from polyvec.engine.prepare import Prepared, modalities_of, prepare_image, prepare_texts, prompt_of
+from polyvec.errors import InputTooLongError, InvalidInputError, MediaError, UnsupportedInputError
+from polyvec.media.policy import MediaPolicy
+from polyvec.types import EmbedRequest, Input, Text
+from tests.engine.doubles import (
+    NUM_PATCHES,
+    VOCAB,
+    WordTokenizer,
+    ask,
+    ids,
+    make_model,
+    make_text_rules,
+    png,
+)
+
+
+def prepared(request: EmbedRequest, rules: Any = None, **options: Any) -> list[Prepared]:
+    return prepare_texts(
+        request, request.inputs, rules or make_text_rules(), EngineOptions(**options)
+    )
+
+
+def test_a_text_becomes_its_ids_with_special_tokens() -> None:
+    (item,) = prepared(ask("w10 w11"))
+    assert item.array.tolist() == ids(10, 11).tolist()
+    assert (item.modality, item.cost, item.num_tokens) == ("text", 4, 4)
+
+
+def test_all_texts_of_a_request_are_tokenised_in_one_call() -> None:
+    tokenizer = WordTokenizer()
+    prepared(ask("w1", (5, 6), "w2", "w3"), make_text_rules(tokenizer=tokenizer))
+    assert tokenizer.calls == [["w1", "w2", "w3"]]
+
+
+def test_texts_and_token_ids_keep_their_order() -> None:
+    found = [item.array.tolist() for item in prepared(ask("w10", (5, 6), "w11"))]
+    assert found == [ids(10).tolist(), [5, 6], ids(11).tolist()]
+
+
+def test_an_empty_text_gives_the_special_tokens() -> None:
+    assert prepared(ask(""))[0].array.tolist() == ids().tolist()
+
+
+def test_a_text_without_any_token_is_refused() -> None:
+    rules = make_text_rules(tokenizer=WordTokenizer(special=False))
+    with pytest.raises(InvalidInputError, match="no tokens") as caught:
+        prepared(ask("w10", ""), rules)
+    assert caught.value.param == "input[1]"
+
+
+def test_the_prompt_asked_for_is_put_before_texts_but_not_before_token_ids() -> None:
+    found = [item.array.tolist() for item in prepared(ask("w10", (5,), prompt_name="query"))]
+    assert found == [ids(7, 10).tolist(), [5]]
+
+
+def test_the_default_prompt_is_used_when_none_is_asked_for() -> None:
+    rules = make_text_rules(default_prompt_name="passage")
+    assert prepared(ask("w10"), rules)[0].array.tolist() == ids(8, 8, 10).tolist()
+
+
+def test_an_unknown_prompt_is_refused_naming_the_known_ones() -> None:
+    with pytest.raises(InvalidInputError, match=r"'title'.*query, passage") as caught:
+        prompt_of(ask("w1", prompt_name="title"), make_text_rules())
+    assert caught.value.param == "prompt_name"
+
+
+@pytest.mark.parametrize("rules", [None, make_text_rules(prompts={})])
+def test_a_prompt_for_a_model_without_prompts_is_refused(rules: Any) -> None:
+    with pytest.raises(InvalidInputError, match="defines none"):
+        prompt_of(ask("w1", prompt_name="query"), rules)
+
+
+def test_a_text_over_the_length_is_refused_with_both_numbers() -> None:
+    with pytest.raises(InputTooLongError) as caught:
+        prepared(ask("w1", "w9 " * 30))
+    assert caught.value.message == (
+        "input[1] has 32 tokens; the model reads at most 16: shorten it or ask for truncation"
+    )
+    assert caught.value.param == "input[1]"
+
+
+@pytest.mark.parametrize(("truncate", "first", "last"), [("end", 100, 113), ("start", 106, 119)])
+def test_truncation_keeps_the_special_tokens(truncate: Any, first: int, last: int) -> None:
+    text = " ".join(f"w{number}" for number in range(100, 120))
+    (item,) = prepared(ask(text, truncate=truncate))
+    assert item.array.tolist() == ids(*range(first, last + 1)).tolist()
+    assert item.num_tokens == 16
+
+
+@pytest.mark.parametrize(("truncate", "kept"), [("end", range(16)), ("start", range(4, 20))])
+def test_token_ids_are_cut_plainly(truncate: Any, kept: range) -> None:
+    (item,) = prepared(ask(tuple(range(20)), truncate=truncate))
+    assert item.array.tolist() == list(kept)
+
+
+def test_the_servers_default_truncation_holds_when_the_request_says_nothing() -> None:
+    assert prepared(ask("w9 " * 30), truncate="end")[0].cost == 16
+
+
+def test_a_request_may_turn_the_default_truncation_off() -> None:
+    with pytest.raises(InputTooLongError):
+        prepared(ask("w9 " * 30, truncate="none"), truncate="end")
+
+
+def test_over_long_token_ids_are_refused() -> None:
+    with pytest.raises(InputTooLongError, match=r"input\[0\] has 17 tokens"):
+        prepared(ask(tuple(range(17))))
+
+
+def test_no_token_ids_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="no token ids"):
+        prepared(ask(()))
+
+
+@pytest.mark.parametrize("bad", [-1, VOCAB, 2**80])
+def test_a_token_id_out_of_range_is_named(bad: int) -> None:
+    with pytest.raises(InvalidInputError, match=rf"id {bad} at position 1; .* 0 to {VOCAB - 1}$"):
+        prepared(ask((3, bad, 4)))
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="surrogate at character 3") as caught:
+        prepared(ask("ok", "ab \udfff"))
+    assert caught.value.param == "input[1]"
+
+
+def test_a_text_over_the_character_limit_is_refused() -> None:
+    with pytest.raises(InputTooLongError, match="11 characters; at most 10"):
+        prepared(ask("x" * 11), max_text_chars=10)
+
+
+def test_keys_tell_apart_what_must_get_different_vectors() -> None:
+    keys = [
+        prepared(ask("w10"))[0].key,
+        prepared(ask("w11"))[0].key,
+        prepared(ask("w10", prompt_name="query"))[0].key,
+        prepared(ask("w10", cache_salt="a"))[0].key,
+    ]
+    assert len(set(keys)) == 4
+    assert prepared(ask((1, 10, 2)))[0].key == keys[0]
+
+
+def test_modalities_follow_the_wire_type() -> None:
+    assert modalities_of(ask("a", (1,), b"p"), make_model()) == ["text", "text", "image"]
+
+
+@pytest.mark.parametrize(("content", "word"), [("a", "Text"), (b"p", "Image")])
+def test_a_modality_without_a_tower_is_refused(content: Any, word: str) -> None:
+    model = make_model(text=None) if word == "Text" else make_model(image=None)
+    message = f"{word} inputs are not supported by the active model"
+    with pytest.raises(UnsupportedInputError, match=message) as caught:
+        modalities_of(ask(content), model)
+    assert caught.value.param == "input[0]"
+
+
+@pytest.mark.parametrize("num_parts", [0, 2])
+def test_an_input_has_exactly_one_part(num_parts: int) -> None:
+    item = Input((Text("a"),) * num_parts, "input[0]")
+    with pytest.raises(UnsupportedInputError, match=f"{num_parts} parts"):
+        modalities_of(EmbedRequest(model=None, inputs=(item,)), make_model())
+
+
+def picture(data: bytes, salt: str = "") -> Prepared:
+    rules = make_model().image
+    assert rules is not None
+    return prepare_image(data, rules, MediaPolicy(), param="input[0]", salt=salt)
+
+
+def test_a_picture_becomes_pixels_at_the_cost_of_its_patches() -> None:
+    item = picture(png(200))
+    np.testing.assert_array_equal(item.array, np.full((3, 2, 2), 100, np.float32))
+    assert (item.modality, item.cost, item.num_tokens) == ("image", NUM_PATCHES, 0)
+
+
+def test_pictures_are_told_apart_by_file_and_salt() -> None:
+    assert len({picture(png(1)).key, picture(png(2)).key, picture(png(1), "a").key}) == 3
+    assert picture(png(1)).key == picture(png(1)).key
+
+
+def test_a_file_that_is_no_picture_is_refused_by_name() -> None:
+    with pytest.raises(MediaError) as caught:
+        picture(b"not a picture at all")
+    assert caught.value.param == "input[0]"
+    assert "input[0]" in caught.value.message
