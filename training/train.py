@@ -185,30 +185,29 @@ def build_config(vocabulary: int, start: int, end: int) -> CLIPConfig:
 
 
 class FieldHeads(nn.Module):  # type: ignore[misc]
-    """Reads the fields of the specification off both towers' pooled states, in training only.
+    """Reads the fields of the specification off both towers' embeddings, in training only.
 
     The contrastive loss alone teaches what a batch happens to ask for. Asked for every field by
     name as well, the towers learn shapes, places and numbers in far fewer steps.
     """
 
-    def __init__(self, image_width: int, text_width: int) -> None:
+    def __init__(self, width: int) -> None:
         """Creates the heads.
 
         Args:
-            image_width: Width of the pooled image state.
-            text_width: Width of the pooled text state.
+            width: Width of the embeddings.
         """
         super().__init__()
         self._sizes = [len(names) + 2 for names in FIELD_VALUES]
-        self.image = nn.Linear(image_width, sum(self._sizes))
-        self.text = nn.Linear(text_width, sum(self._sizes))
+        self.image = nn.Linear(width, sum(self._sizes))
+        self.text = nn.Linear(width, sum(self._sizes))
 
     def forward(self, image: Tensor, text: Tensor, batch: Batch) -> Tensor:
         """Computes the loss.
 
         Args:
-            image: float32 ``(N, image_width)``.
-            text: float32 ``(N, text_width)``.
+            image: float32 ``(N, width)``, not normalised.
+            text: float32 of the same shape.
             batch: The scenes and captions they belong to.
 
         Returns:
@@ -458,7 +457,7 @@ def train(
     tokenizer = build_tokenizer()
     model = CLIPModel(build_config(tokenizer.get_vocab_size(), *special_ids(tokenizer)))
     model.train()
-    heads = FieldHeads(model.vision_embed_dim, model.text_embed_dim)
+    heads = FieldHeads(model.projection_dim)
     optimizers = _optimizers(model, heads, rate)
     started, mean_loss = time.monotonic(), 0.0
     for step, batch in enumerate(_loader(Batches(size, steps), workers)):

@@ -213,9 +213,7 @@ def test_a_config_without_class_must_spell_out_everything(key):
         ("do_resize", "yes"),
         ("do_normalize", 1),
         ("do_pad", True),
-        ("crop_pct", 0.875),
         ("data_format", "channels_last"),
-        ("use_square_size", True),
         ("do_flip_channel_order", True),
     ],
 )
@@ -229,6 +227,17 @@ def test_what_cannot_be_honoured_is_refused_by_name(key, value):
 def test_pictures_of_varying_size_are_refused():
     with pytest.raises(CheckpointError, match="no fixed size"):
         read({"image_processor_type": "CLIPImageProcessor", "do_center_crop": False})
+
+
+def test_a_key_that_no_class_reads_is_left_out_with_a_warning(caplog):
+    assert read({"image_processor_type": "CLIPImageProcessor", "patch_size": 14}).size == (224, 224)
+    assert "patch_size is not known" in caplog.text
+
+
+def test_a_config_that_names_no_class_takes_the_family_default():
+    transform = read_image_transform({"size": 30}, origin="x", default_type="CLIPImageProcessor")
+    assert transform.size == (224, 224)
+    assert transform.resize == 30
 
 
 def test_an_unknown_switch_that_is_off_is_accepted():

@@ -1,5 +1,6 @@
 """preprocessor_config.json → ImageTransform."""
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -75,29 +76,38 @@ _INERT = frozenset(
         "return_tensors",
     )
 )
+# What some processors do and ours do not.
+_CHANGES_PIXELS = frozenset(("do_pad", "do_flip_channel_order", "do_reduce_labels", "data_format"))
 _RESAMPLE_CODES = range(6)
 
+_log = logging.getLogger(__name__)
 
-def read_image_transform(config: Mapping[str, Any], *, origin: str) -> ImageTransform:
+
+def read_image_transform(
+    config: Mapping[str, Any], *, origin: str, default_type: str | None = None
+) -> ImageTransform:
     """Read an image processor's config as transformers would.
 
     Missing keys take the defaults of the class that ``image_processor_type`` (or the older
-    ``feature_extractor_type``) names; a config that names no class must spell out all. A null
-    switch is off.
+    ``feature_extractor_type``) names. A null switch is off. A key that no class reads is warned
+    of, since the reference drops it as well.
 
     Args:
         config: preprocessor_config.json, or the ``image_processor`` part of processor_config.json.
         origin: The file's name, for messages.
+        default_type: Class of a config that names none; without it, such a config must spell out
+            all.
 
     Raises:
-        CheckpointError: A class, key or value whose meaning is not known; ``param`` names the key.
+        CheckpointError: A class or value whose meaning is not known; ``param`` names the key.
     """
-    return _Reader(config, origin).transform()
+    return _Reader(config, origin, default_type).transform()
 
 
 class _Reader:
-    def __init__(self, config: Mapping[str, Any], origin: str) -> None:
+    def __init__(self, config: Mapping[str, Any], origin: str, default_type: str | None) -> None:
         self._origin = origin
+        self._default_type = default_type
         self._given = self._values = config
         self._values = {**self._defaults(), **config}
 
@@ -127,7 +137,7 @@ class _Reader:
                 if name not in _DEFAULTS:
                     raise self._error(key, f"supported are {', '.join(sorted(_DEFAULTS))}")
                 return _DEFAULTS[name]
-        return {}
+        return {} if self._default_type is None else _DEFAULTS[self._default_type]
 
     def _check_keys(self) -> None:
         for key, value in self._given.items():
@@ -140,7 +150,9 @@ class _Reader:
                 or (key, value) == ("data_format", "channels_first")
             ):
                 continue
-            raise self._error(key, "its meaning for the pixels is not known")
+            if key in _CHANGES_PIXELS:
+                raise self._error(key, "this is not supported")
+            _log.warning("%s: %s is not known, and left out", self._origin, key)
 
     def _get(self, key: str) -> Any:
         if key not in self._values:

@@ -54,15 +54,16 @@ def finish(rows: Float32Array, *, dimensions: int | None, normalize: bool) -> Fl
     kept = np.ascontiguousarray(rows[:, :dimensions])
     if not normalize:
         return kept
-    vectors: Float32Array = kept / np.maximum(_norms(kept), np.float32(EPSILON))[:, None]
-    return vectors
+    norms = np.maximum(_norms(kept), EPSILON)
+    return np.divide(kept, norms[:, None], dtype=np.float32)
 
 
 def _norms(rows: Float32Array) -> Float32Array:
     """Euclidean norms (B,) of rows (B, D); finite for finite rows."""
     with np.errstate(over="ignore"):
-        norms = np.sqrt(np.vecdot(rows, rows)).astype(np.float32, copy=False)
-    if not np.isinf(norms).any():
-        return norms
-    wide = rows.astype(np.float64)
-    return np.sqrt(np.vecdot(wide, wide)).astype(np.float32)
+        squares = np.vecdot(rows, rows)
+    if np.isinf(squares).any():
+        wide = rows.astype(np.float64)
+        squares = np.vecdot(wide, wide)
+    norms: Float32Array = np.sqrt(squares).astype(np.float32)
+    return norms

@@ -42,6 +42,7 @@ class Tower:
         eos_token_id: For ``eos`` pooling: the id whose first place is kept, or None for the place
             of the highest id (CLIP's first configs).
         image_size: Side of the square picture the tower reads; 0 for texts.
+        image_processor: Class whose defaults hold when preprocessor_config.json names none.
     """
 
     forward: Callable[[Any, Any], Tensor]
@@ -50,6 +51,7 @@ class Tower:
     pooling: Pooling
     eos_token_id: Callable[[Any], int | None] = lambda _config: None
     image_size: Callable[[Any], int] = lambda _config: 0
+    image_processor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

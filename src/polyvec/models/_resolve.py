@@ -252,7 +252,9 @@ def _image_rules(
     if checkpoint.image_config is None:
         raise CheckpointError("preprocessor_config.json is missing: the model reads pictures")
     origin = checkpoint.image_config.origin
-    transform = read_image_transform(checkpoint.image_config.value, origin=origin)
+    transform = read_image_transform(
+        checkpoint.image_config.value, origin=origin, default_type=tower.image_processor
+    )
     side = tower.image_size(config)
     if transform.size != (side, side):
         raise CheckpointError(

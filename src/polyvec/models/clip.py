@@ -163,6 +163,7 @@ FAMILY = Family(
             ),
             pooling="cls",
             image_size=lambda config: config.vision.image_size,
+            image_processor="CLIPImageProcessor",
         ),
     },
     key_prefixes=(),

@@ -26,6 +26,42 @@ _UPGRADE_HEADERS = (b"connection", b"upgrade", b"http2-settings")
 _NOTHING, _HEADERS, _BODY = range(3)
 
 
+class JoinedWrites:
+    """A transport that holds an answer's head until its body comes: one system call, not two.
+
+    Args:
+        transport: What it writes to.
+    """
+
+    __slots__ = ("_head", "_transport", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Hold a head, or send what is held with what follows it."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
+            self._head = data
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that no body follows."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        """Send everything, then close."""
+        self.flush()
+        self._transport.close()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection, bounded in header bytes and in the time it may make us wait."""
 
@@ -37,6 +73,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._chunk_bytes = 0
         self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Remember where answers go."""
+        super().connection_made(transport)
+        self._answers = JoinedWrites(transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse headers that are not complete within their limit."""
@@ -72,6 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._expect(_BODY)
         super().on_headers_complete()
+        self.cycle.transport = self._answers  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body and move its deadline, unless nobody wants the body any more."""
@@ -87,6 +129,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._waiting_for = _NOTHING
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Send the rest, and wait for the next request."""
+        self._answers.flush()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the work nobody waits for."""

@@ -1,0 +1,218 @@
+"""Settings: four sources, one winner, its origin."""
+
+import dataclasses
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from polyvec.backends._base import BackendOptions, Dtype
+from polyvec.config import definitions, values
+from polyvec.config.compose import compose
+from polyvec.config.load import Config, load_config
+from polyvec.config.show import rows
+from polyvec.engine.options import EngineOptions
+from polyvec.errors import ConfigError
+from polyvec.media.policy import IMAGE_FORMATS, MediaPolicy
+from polyvec.models._family import Pooling
+from polyvec.models._resolve import ModelOptions
+from polyvec.server.options import ServerOptions
+from polyvec.types import Truncate
+
+OPTIONS = {
+    "server": ServerOptions,
+    "engine": EngineOptions,
+    "media": MediaPolicy,
+    "backend": BackendOptions,
+    "model": ModelOptions,
+}
+NOT_OF_THE_CLASS = {"backend.name", "model.served_model_name"}
+
+
+def load(**arguments: object) -> Config:
+    return load_config(**{"environ": {}, **arguments})  # type: ignore[arg-type]
+
+
+def file_with(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "polyvec.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("section", OPTIONS)
+def test_definitions_match_the_options_class(section: str) -> None:
+    declared = {
+        one.name: one.default
+        for one in definitions.DEFINITIONS
+        if one.section == section and one.key not in NOT_OF_THE_CLASS
+    }
+    fields = {field.name: field.default for field in dataclasses.fields(OPTIONS[section])}
+    assert declared == fields
+
+
+def test_choices_match_the_types() -> None:
+    assert get_args(Pooling) == definitions.POOLINGS
+    assert get_args(Dtype) == definitions.DTYPES
+    assert get_args(Truncate) == definitions.TRUNCATIONS
+    assert definitions.IMAGE_FORMATS == IMAGE_FORMATS
+
+
+def test_names_are_unique_and_flags_are_few() -> None:
+    flags = [
+        name for one in definitions.DEFINITIONS if one.flag for name in (one.flag, *one.aliases)
+    ]
+    assert len(set(flags)) == len(flags)
+    assert len(definitions.BY_VARIABLE) == len(definitions.DEFINITIONS)
+    assert sum(one.flag is not None for one in definitions.DEFINITIONS) <= 30
+
+
+def test_defaults_serve_the_demo() -> None:
+    plan = compose(load())
+    assert [model.reference for model in plan.models] == ["polyvec-demo"]
+    assert plan.models[0].name == "polyvec-demo"
+    assert (plan.server, plan.run.engine) == (ServerOptions(), EngineOptions())
+    assert (plan.run.backend, plan.run.device) == ("openvino", BackendOptions())
+
+
+def test_later_sources_win_and_are_named(tmp_path: Path) -> None:
+    file = file_with(
+        tmp_path, '[server]\nport = 1\nhost = "a"\nlimit_body_bytes = "1MiB"\nroot_path = "/f"\n'
+    )
+    environ = {"POLYVEC_PORT": "2", "POLYVEC_HOST": "b"}
+    config = load(file=file, environ=environ, flags={"server.port": "3"})
+    found = {key: (value, origin) for key, value, origin in rows(config)}
+    assert found["server.port"] == (3, "--port")
+    assert found["server.host"] == ("b", "POLYVEC_HOST")
+    assert found["server.limit_body_bytes"] == (1 << 20, f"{file}: server.limit_body_bytes")
+    assert found["server.drain_timeout_s"] == (30.0, "default")
+
+
+def test_variable_names_the_file(tmp_path: Path) -> None:
+    file = file_with(tmp_path, "[engine]\nmax_batch_tokens = 64\n")
+    config = load(environ={"POLYVEC_CONFIG": file})
+    assert config.section("engine")["max_batch_tokens"] == 64
+
+
+def test_models_of_a_file_have_their_own_settings(tmp_path: Path) -> None:
+    file = file_with(
+        tmp_path,
+        '[[model]]\ncheckpoint = "a/b"\nserved_model_name = ["x", "y"]\npooling = "cls"\n'
+        '[[model]]\ncheckpoint = "c/d"\n',
+    )
+    first, second = compose(load(file=file)).models
+    assert (first.name, first.aliases, first.options.pooling) == ("x", ("y",), "cls")
+    assert (second.name, second.aliases, second.options.pooling) == ("c/d", (), None)
+
+
+def test_flag_wins_over_the_only_model_of_a_file(tmp_path: Path) -> None:
+    file = file_with(tmp_path, '[[model]]\ncheckpoint = "a/b"\npooling = "cls"\n')
+    (model,) = load(file=file, flags={"model.pooling": "mean"}).models
+    assert (model.values["pooling"].value, model.values["pooling"].origin) == ("mean", "--pooling")
+
+
+def test_models_of_the_command_line_replace_all_others(tmp_path: Path) -> None:
+    file = file_with(tmp_path, '[[model]]\ncheckpoint = "a/b"\n')
+    config = load(file=file, environ={"POLYVEC_MODEL": "e, f"}, models=["g"])
+    assert [(one.reference, one.origin) for one in config.models] == [("g", "command line")]
+    config = load(file=file, environ={"POLYVEC_MODEL": "e, f"})
+    assert [one.reference for one in config.models] == ["e", "f"]
+
+
+def test_model_setting_for_several_models_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--pooling is about one model, but 2 are served"):
+        load(models=["a", "b"], flags={"model.pooling": "cls"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[server]\nprot = 1\n", "unknown key prot in .*; did you mean port?"),
+        ("[sever]\nport = 1\n", "unknown table sever in .*; did you mean server?"),
+        ("[server]\nport = 99999\n", "server.port must be a port from 0 to 65535, not 99999"),
+        ("[server]\nport = true\n", "must be a port"),
+        ("server = 1\n", "server must be a table"),
+        ("[model]\npooling = 'cls'\n", r"array: \[\[model\]\]"),
+        ("[[model]]\npooling = 'cls'\n", "needs a checkpoint"),
+        ("[[model]]\ncheckpoint = 'a'\npoling = 'cls'\n", "did you mean pooling?"),
+        ("[backend]\ndtype = 'int3'\n", "one of auto, float32, bfloat16, float16, not 'int3'"),
+        ("[engine]\ncache_bytes = '1 zb'\n", "a size such as 64MiB"),
+        ("[server\n", "is not a TOML file"),
+    ],
+)
+def test_errors_of_a_file_say_what_is_allowed(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(file=file_with(tmp_path, text))
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        load(file=str(tmp_path / "none.toml"))
+
+
+def test_unknown_variable_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown variable POLYVEC_PRT in the environment; did"):
+        load(environ={"POLYVEC_PRT": "1"})
+
+
+def test_variables_of_kubernetes_and_others_are_left_alone() -> None:
+    config = load(
+        environ={
+            "POLYVEC_SERVICE_HOST": "10.0.0.1",
+            "POLYVEC_PORT": "tcp://10.0.0.1:8000",
+            "POLYVEC_PORT_8000_TCP_ADDR": "10.0.0.1",
+            "POLYVEC_GATEWAY_SERVICE_PORT_HTTP": "80",
+            "POLYVEC_GATEWAY_PORT": "tcp://10.0.0.2:80",
+            "POLYVEC_HOST": "",
+            "PORT": "1",
+        }
+    )
+    assert {found.origin for found in config.values.values()} == {"default"}
+
+
+def test_keys_are_never_shown() -> None:
+    config = load(environ={"POLYVEC_API_KEY": "secret-one,secret-two"})
+    assert compose(config).server.api_keys == ("secret-one", "secret-two")
+    assert ("server.api_keys", "2 set", "POLYVEC_API_KEY") in list(rows(config))
+    with pytest.raises(ConfigError) as caught:
+        load(flags={"server.api_keys": object()})
+    assert "object" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("64MiB", 64 << 20), ("2GB", 2 * 10**9), ("4096", 4096), ("1.5 KiB", 1536), (7, 7), ("0", 0)],
+)
+def test_sizes(text: str | int, number: int) -> None:
+    assert values.size_bytes(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("30s", 30.0), ("250ms", 0.25), ("5m", 300.0), ("1.5", 1.5), (2, 2.0)]
+)
+def test_durations(text: str | int, number: float) -> None:
+    assert values.duration_s(text) == number
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1 parsec", "64MiBs", True, None, "inf", "1e3"])
+def test_what_is_no_measure_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="a size such as"):
+        values.size_bytes(value)
+    with pytest.raises(ValueError, match="a time such as"):
+        values.duration_s(value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("OFF", False), ("1", True)])
+def test_switches(text: str, value: bool) -> None:  # noqa: FBT001
+    assert values.switch(text) is value
+
+
+@pytest.mark.parametrize("value", ["maybe", 1, None])
+def test_what_is_no_switch_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="true or false"):
+        values.switch(value)
+
+
+@pytest.mark.parametrize("value", ["emb", "/emb/", 1])
+def test_root_path_has_one_spelling(value: object) -> None:
+    with pytest.raises(ValueError, match="begins with /"):
+        values.path_prefix(value)
