@@ -212,6 +212,12 @@ def test_what_is_no_switch_is_refused(value: object) -> None:
         values.switch(value)
 
 
+@pytest.mark.parametrize("value", [1.5, True, None, {}, [["a"]], [{}]])
+def test_what_is_no_list_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="a list"):
+        values.listing(values.text)(value)
+
+
 @pytest.mark.parametrize("value", ["emb", "/emb/", 1])
 def test_root_path_has_one_spelling(value: object) -> None:
     with pytest.raises(ValueError, match="begins with /"):

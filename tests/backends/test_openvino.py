@@ -74,7 +74,9 @@ def test_the_precision_in_force_is_reported(
 
 
 def test_sessions_in_parallel_threads_give_the_same_vectors(tmp_path: Path) -> None:
-    runner = BACKEND.load(resolve(str(tiny.make_bert(tmp_path)), MEAN), BackendOptions(num_sessions=4))
+    runner = BACKEND.load(
+        resolve(str(tiny.make_bert(tmp_path)), MEAN), BackendOptions(num_sessions=4)
+    )
     rng = np.random.default_rng(0)
     batches = [
         tokens_of([rng.integers(5, 90, rng.integers(1, 60)) for _ in range(rng.integers(1, 6))])

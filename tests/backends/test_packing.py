@@ -12,7 +12,9 @@ LENGTHS = st.lists(st.integers(1, 70), min_size=1, max_size=9)
 def texts(lengths: list[int]) -> list[np.ndarray]:
     """Texts whose ids are all different."""
     starts = np.cumsum([1, *lengths])
-    return [np.arange(start, start + length) for start, length in zip(starts, lengths, strict=False)]
+    return [
+        np.arange(start, start + length) for start, length in zip(starts, lengths, strict=False)
+    ]
 
 
 @given(LENGTHS)

@@ -46,7 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         self.server.requests.append(path)
         if path.startswith("/api/models/acme/tiny/tree/"):
-            sizes = {name: (self.server.folder / name).stat().st_size for name in self.server.files()}
+            sizes = {
+                name: (self.server.folder / name).stat().st_size for name in self.server.files()
+            }
             tree = [
                 {"type": "file", "path": name, "size": size, "oid": "0" * 40}
                 for name, size in sizes.items()
@@ -55,7 +57,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if path.startswith("/api/models/acme/tiny"):
             files = [{"rfilename": name} for name in self.server.files()]
-            info = {"id": "acme/tiny", "sha": COMMIT, "siblings": files, "tags": [], "private": False}
+            info = {
+                "id": "acme/tiny",
+                "sha": COMMIT,
+                "siblings": files,
+                "tags": [],
+                "private": False,
+            }
             self._send(200, json.dumps(info).encode(), with_body=with_body)
             return
         prefix = f"/acme/tiny/resolve/{COMMIT}/"

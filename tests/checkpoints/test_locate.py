@@ -26,10 +26,19 @@ except CheckpointError as error:
 
 def locate_in_process(home: Path, endpoint: str, reference: str, **environment: str) -> str:
     env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    env |= {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+    env |= {
+        "HF_HOME": str(home),
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        **environment,
+    }
     done = subprocess.run(
         [sys.executable, "-c", CODE, reference],
-        env=env, capture_output=True, text=True, timeout=60, check=False,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -44,7 +53,9 @@ def test_the_demo_model_is_bundled() -> None:
     assert (locate(DEMO) / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("reference", ["/no/such/folder", "./nothing", "a/b/c", "~nobody/x", "", "a b/c"])
+@pytest.mark.parametrize(
+    "reference", ["/no/such/folder", "./nothing", "a/b/c", "~nobody/x", "", "a b/c"]
+)
 def test_what_is_neither_folder_nor_hub_id_says_so(reference: str) -> None:
     with pytest.raises(CheckpointError, match="neither a folder nor a hub id"):
         locate(reference)
@@ -63,7 +74,9 @@ def test_a_hub_id_is_downloaded_once_and_then_needs_no_network(tmp_path: Path) -
         second = locate_in_process(home, server.url, "acme/tiny")
         assert server.requests[asked:] == []
     assert second == str(first)
-    assert (first / "model.safetensors").read_bytes() == (repository / "model.safetensors").read_bytes()
+    assert (first / "model.safetensors").read_bytes() == (
+        repository / "model.safetensors"
+    ).read_bytes()
     assert not (first / "pytorch_model.bin").exists()
     assert not (first / "onnx").exists()
     gone = locate_in_process(home, server.url, "acme/tiny", HF_HUB_OFFLINE="1")

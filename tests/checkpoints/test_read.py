@@ -16,7 +16,12 @@ def test_a_sentence_transformers_folder_is_read_in_full(tmp_path: Path) -> None:
     tiny.write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": "q: "}})
     checkpoint = read_checkpoint(folder)
     assert checkpoint.architecture == "BertModel"
-    assert [m.kind for m in checkpoint.modules or ()] == ["Transformer", "Pooling", "Dense", "Normalize"]
+    assert [m.kind for m in checkpoint.modules or ()] == [
+        "Transformer",
+        "Pooling",
+        "Dense",
+        "Normalize",
+    ]
     assert checkpoint.text_config.value == {"max_seq_length": 40}
     assert checkpoint.prompt_config["prompts"] == {"query": "q: "}
     assert [path.name for path in checkpoint.weight_files()] == ["model.safetensors"]
@@ -24,7 +29,12 @@ def test_a_sentence_transformers_folder_is_read_in_full(tmp_path: Path) -> None:
 
 def test_a_model_in_a_sub_folder_is_found_through_modules_json(tmp_path: Path) -> None:
     tiny.make_clip(tmp_path / "0_CLIPModel")
-    entry = {"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}
+    entry = {
+        "idx": 0,
+        "name": "0",
+        "path": "0_CLIPModel",
+        "type": "sentence_transformers.models.CLIPModel",
+    }
     tiny.write_json(tmp_path / "modules.json", [entry])
     checkpoint = read_checkpoint(tmp_path)
     assert checkpoint.architecture == "CLIPModel"

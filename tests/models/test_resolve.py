@@ -49,7 +49,11 @@ def test_old_and_new_pooling_keys_are_read(tmp_path: Path, config: dict, pooling
 
 @pytest.mark.parametrize(
     "config",
-    [{}, {"pooling_mode": "attention"}, {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True}],
+    [
+        {},
+        {"pooling_mode": "attention"},
+        {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
+    ],
 )
 def test_pooling_that_cannot_be_honoured_is_refused(tmp_path: Path, config: dict) -> None:
     folder = bert_with(tmp_path)
@@ -166,7 +170,10 @@ def test_the_older_section_of_a_clip_config_wins(tmp_path: Path) -> None:
 
 def test_a_picture_size_that_contradicts_the_model_is_refused(tmp_path: Path) -> None:
     folder = tiny.make_clip(tmp_path)
-    tiny.write_json(folder / "preprocessor_config.json", {"feature_extractor_type": "CLIPFeatureExtractor", "size": 16, "crop_size": 16})
+    tiny.write_json(
+        folder / "preprocessor_config.json",
+        {"feature_extractor_type": "CLIPFeatureExtractor", "size": 16, "crop_size": 16},
+    )
     with pytest.raises(CheckpointError, match="16x16"):
         resolve(str(folder))
 
@@ -189,7 +196,9 @@ def test_a_clip_without_preprocessor_is_refused(tmp_path: Path) -> None:
         ({"hidden_size": -32}, "hidden_size"),
     ],
 )
-def test_a_config_that_cannot_be_served_is_refused(tmp_path: Path, change: dict, match: str) -> None:
+def test_a_config_that_cannot_be_served_is_refused(
+    tmp_path: Path, change: dict, match: str
+) -> None:
     folder = tiny.make_bert(tmp_path)
     tiny.write_json(folder / "config.json", {**tiny.bert.FAMILY.tiny, **change})
     with pytest.raises(CheckpointError, match=match):

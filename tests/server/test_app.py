@@ -244,6 +244,25 @@ async def test_request_cancelled_by_the_server_is_told_so() -> None:
     assert (answer.status, answer.json()["error"]["code"]) == (503, "not_ready")
 
 
+async def test_client_that_leaves_while_it_is_answered_is_no_error() -> None:
+    sending = asyncio.Event()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": EMBED}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        sending.set()
+        await asyncio.Event().wait()  # a full socket
+
+    task = asyncio.create_task(make_app()(scope("POST", "/v1/embeddings", {}), receive, send))
+    await asyncio.wait_for(sending.wait(), 5)
+    task.cancel()
+    await task
+    assert [message["type"] for message in sent] == ["http.response.start"]
+
+
 async def test_metrics_count_routes_and_not_callers_paths() -> None:
     app = make_app()
     await ask(app, "POST", "/v1/embeddings", body=EMBED)

@@ -93,10 +93,9 @@ async def test_request_is_answered_and_the_connection_kept(start: Start) -> None
             assert await client.status() == 200
 
 
-@pytest.mark.parametrize("is_whole", [True, False])
-async def test_header_over_the_limit_is_a_431(start: Start, is_whole: bool) -> None:
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b""])
+async def test_header_over_the_limit_is_a_431(start: Start, end: bytes) -> None:
     async with (await start()).connection() as client:
-        end = b"\r\n\r\n" if is_whole else b""
         client.writer.write(GET[:-2] + b"x-big: " + b"x" * 40_000 + end)
         assert await client.status() == 431
         assert await client.is_closed()
@@ -225,6 +224,15 @@ async def test_what_is_not_our_http_is_a_400(start: Start, nonsense: bytes) -> N
         client.writer.write(nonsense)
         assert await client.status() == 400
         assert await client.is_closed()
+
+
+async def test_head_has_no_body_and_the_connection_goes_on(start: Start) -> None:
+    async with (await start()).connection() as client:
+        client.writer.write(b"HEAD /live HTTP/1.1\r\nhost: x\r\n\r\n")
+        head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), WAIT_S)
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        client.writer.write(b"OPTIONS /live HTTP/1.1\r\nhost: x\r\n\r\n" + GET)
+        assert [await client.status() for _ in range(2)] == [204, 200]
 
 
 async def test_pipelined_requests_are_answered_in_order(start: Start) -> None:

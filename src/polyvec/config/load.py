@@ -212,7 +212,7 @@ def _model(
 def _parsed(definition: Definition, raw: Any, origin: str) -> Any:
     try:
         return definition.parse(raw)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         shown = "" if definition.is_secret else f", not {raw!r}"
         raise ConfigError(f"{origin} must be {error}{shown}", param=definition.name) from None
 

@@ -99,7 +99,9 @@ def listing(parse: Parser) -> Parser:
     """A parser for a list, or for texts with commas between the elements."""
 
     def parse_all(value: Any) -> tuple[Any, ...]:
-        elements = [value] if isinstance(value, str | int) else list(value)
+        elements = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(one, bool) or not isinstance(one, str | int) for one in elements):
+            raise ValueError("a list, or a text with commas between its elements")
         texts = [part.strip() for element in elements for part in str(element).split(",")]
         return tuple(parse(part) for part in texts if part)
 

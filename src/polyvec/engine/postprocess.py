@@ -55,15 +55,16 @@ def finish(rows: Float32Array, *, dimensions: int | None, normalize: bool) -> Fl
     if not normalize:
         return kept
     norms = np.maximum(_norms(kept), EPSILON)
-    return np.divide(kept, norms[:, None], dtype=np.float32)
+    vectors: Float32Array = (kept / norms[:, None]).astype(np.float32, copy=False)
+    return vectors
 
 
-def _norms(rows: Float32Array) -> Float32Array:
-    """Euclidean norms (B,) of rows (B, D); finite for finite rows."""
+def _norms(rows: Float32Array) -> NDArray[np.floating]:
+    """Euclidean norms (B,) of rows (B, D), finite for finite rows: float64 if that takes it."""
     with np.errstate(over="ignore"):
-        squares = np.vecdot(rows, rows)
+        squares: NDArray[np.floating] = np.vecdot(rows, rows)
     if np.isinf(squares).any():
         wide = rows.astype(np.float64)
         squares = np.vecdot(wide, wide)
-    norms: Float32Array = np.sqrt(squares).astype(np.float32)
+    norms: NDArray[np.floating] = np.sqrt(squares)
     return norms

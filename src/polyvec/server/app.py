@@ -125,10 +125,12 @@ class App:
         except asyncio.CancelledError:
             # Our protocol cancels for clients that are gone, and uvicorn at the end of a drain;
             # under another server somebody may wait for the cancellation to come through.
-            if CANCELS_ON_DISCONNECT not in scope.get("extensions", ()) or status != _CLIENT_GONE:
+            if CANCELS_ON_DISCONNECT not in scope.get("extensions", ()):
                 raise
-            gone = self._render(NotReadyError("the server is shutting down"), exchange)
-            await _send_reply(send, gone, exchange, with_body=scope["method"] != "HEAD")
+            if status == _CLIENT_GONE:  # nothing has been sent yet
+                stopping = self._render(NotReadyError("the server is shutting down"), exchange)
+                await _send_reply(send, stopping, exchange, with_body=scope["method"] != "HEAD")
+            status = _CLIENT_GONE
         finally:
             self.metrics.in_flight -= 1
             self._note(exchange, scope, status, time.perf_counter() - started_s)
