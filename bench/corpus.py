@@ -3,9 +3,10 @@
 import random
 
 WORDS = (
-    "time person year way day thing man world life hand part child eye woman place work week case "
-    "point government company number group problem fact river mountain engine signal market "
-    "language picture memory system question answer window garden ocean planet bridge history"
+    "time person year way day thing man world life hand part child eye woman place work week "
+    "case point government company number group problem fact river mountain engine signal "
+    "market language picture memory system question answer window garden ocean planet bridge "
+    "history"
 ).split()
 
 

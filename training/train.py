@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPConfig, CLIPModel
@@ -44,8 +44,6 @@ MUON_FACTOR = 2.5
 """Muon's learning rate over AdamW's."""
 HEADS_WEIGHT = 0.3
 """First weight of the heads' loss; it falls to 0, so that the end is CLIP's loss alone."""
-EARLY_SHARE = 0.75
-"""Share of the steps that take half batches."""
 
 # quick_gelu(x) is x * sigmoid(1.702 x), which is silu(1.702 x) / 1.702. Training uses silu, for
 # which torch has a fused kernel (a third of the time of a step), and the factor moves into the
@@ -75,14 +73,15 @@ class Batch:
 class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
     """Draws training batches; batch ``i`` is a pure function of ``i``."""
 
-    def __init__(self, size: int, count: int) -> None:
+    def __init__(self, size: int, count: int, first: int = 0) -> None:
         """Sets the sizes.
 
         Args:
-            size: Scenes in a late batch; an early one has half as many.
+            size: Scenes in a batch.
             count: Batches in all.
+            first: Number of the first batch.
         """
-        self._size, self._count = size, count
+        self._size, self._count, self._first = size, count, first
         self._tokenizer = build_tokenizer()
         self._tokenizer.enable_truncation(MAX_LENGTH)
         end = special_ids(self._tokenizer)[1]
@@ -101,10 +100,8 @@ class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
         Returns:
             The batch.
         """
-        rng = random.Random(SEED * 1_000_003 + index)
-        # Early on many small steps teach more in the same time than half as many large ones.
-        early = index < self._count * EARLY_SHARE
-        scenes = training_scenes(self._size // 2 if early else self._size, rng)
+        rng = random.Random(SEED * 1_000_003 + self._first + index)
+        scenes = training_scenes(self._size, rng)
         captions = [describe(scene, rng) for scene in scenes]
         pixels = np.stack([preprocess(render(scene, rng)) for scene in scenes])
         encoded = self._tokenizer.encode_batch([caption.text for caption in captions])
@@ -347,7 +344,7 @@ def write_checkpoint(model: CLIPModel, folder: Path) -> None:
     new = folder / ".new"
     new.mkdir(parents=True, exist_ok=True)
     weights = {
-        name: _for_quick_gelu(name, value.detach()).half().contiguous()
+        name: _rescaled(name, value.detach(), _QUICK_GELU_FACTOR).half().contiguous()
         for name, value in model.state_dict().items()
     }
     save_file(weights, new / "model.safetensors", {"format": "pt"})
@@ -360,13 +357,29 @@ def write_checkpoint(model: CLIPModel, folder: Path) -> None:
     new.rmdir()
 
 
-def _for_quick_gelu(name: str, value: Tensor) -> Tensor:
-    """Rescales the weights around an activation, from silu's to quick_gelu's."""
+def _rescaled(name: str, value: Tensor, factor: float) -> Tensor:
+    """Rescales the weights around an activation: by 1.702 from silu's to quick_gelu's."""
     if ".fc1." in name:
-        return value / _QUICK_GELU_FACTOR
+        return value / factor
     if name.endswith(".fc2.weight"):
-        return value * _QUICK_GELU_FACTOR
+        return value * factor
     return value
+
+
+def read_weights(model: CLIPModel, folder: Path) -> None:
+    """Reads what :func:`write_checkpoint` wrote back into a model, to train on.
+
+    Args:
+        model: A float32 model of the same architecture; changed in place.
+        folder: A checkpoint folder.
+    """
+    weights = load_file(folder / "model.safetensors")
+    model.load_state_dict(
+        {
+            name: _rescaled(name, value.float(), 1 / _QUICK_GELU_FACTOR)
+            for name, value in weights.items()
+        }
+    )
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:
@@ -440,70 +453,100 @@ def _loader(batches: Batches, workers: int) -> Iterator[Batch]:
     return iter(loader)
 
 
-def train(
-    folder: Path, *, steps: int, size: int, rate: float, workers: int = 1, every: int = 250
-) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    Attributes:
+        steps: Optimizer steps of the learning rate's rise and fall.
+        stop: Steps to take; fewer than ``steps`` leaves the end of the fall to a second run.
+        batch: Scenes in a batch.
+        rate: Peak learning rate.
+        first: Number of the first batch; a second run goes on where the first one stopped.
+        workers: Processes that draw batches.
+        every: Steps between writes.
+    """
+
+    steps: int
+    stop: int
+    batch: int = 128
+    rate: float = 2e-3
+    first: int = 0
+    workers: int = 1
+    every: int = 100
+
+
+def train(folder: Path, plan: Plan, start: Path | None = None) -> None:
     """Trains a model and writes it.
 
     Args:
         folder: Where the checkpoint goes; also written along the way.
-        steps: Optimizer steps.
-        size: Scenes in a batch.
-        rate: Peak learning rate.
-        workers: Processes that draw batches.
-        every: Steps between writes.
+        plan: Steps, rates and sizes.
+        start: Checkpoint to start from; random weights if ``None``.
     """
     torch.manual_seed(SEED)
     tokenizer = build_tokenizer()
     model = CLIPModel(build_config(tokenizer.get_vocab_size(), *special_ids(tokenizer)))
+    if start is not None:
+        read_weights(model, start)
     model.train()
     heads = FieldHeads(model.projection_dim)
-    optimizers = _optimizers(model, heads, rate)
+    optimizers = _optimizers(model, heads, plan.rate)
     started, mean_loss = time.monotonic(), 0.0
-    for step, batch in enumerate(_loader(Batches(size, steps), workers)):
+    batches = Batches(plan.batch, plan.stop, plan.first)
+    for step, batch in enumerate(_loader(batches, plan.workers)):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("peak", group["lr"]) * _rate_share(step, steps)
+                group["lr"] = group.setdefault("peak", group["lr"]) * _rate_share(step, plan.steps)
         loss, by_field = losses(model, heads, batch)
-        (loss + HEADS_WEIGHT * (1 - step / steps) * by_field).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            model.logit_scale.clamp_(max=math.log(100))
+        (loss + HEADS_WEIGHT * (1 - step / plan.steps) * by_field).backward()
+        _update(model, optimizers)
         mean_loss = loss.item() if step == 0 else 0.95 * mean_loss + 0.05 * loss.item()
         if (step + 1) % 25 == 0:
             seconds = time.monotonic() - started
             scale = model.logit_scale.exp().item()
             print(
-                f"step {step + 1}/{steps} loss {mean_loss:.3f} fields {by_field.item():.2f} "
+                f"step {step + 1}/{plan.steps} loss {mean_loss:.3f} fields {by_field.item():.2f} "
                 f"scale {scale:.1f} {seconds:.0f} s",
                 flush=True,
             )
-        if (step + 1) % every == 0:
+        if (step + 1) % plan.every == 0:
             write_checkpoint(model, folder)
     write_checkpoint(model, folder)
+
+
+def _update(model: CLIPModel, optimizers: list[torch.optim.Optimizer]) -> None:
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=math.log(100))
 
 
 def main() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--start", type=Path, help="checkpoint folder to start from")
+    parser.add_argument("--steps", type=int, default=2200, help="length of the schedule")
+    parser.add_argument("--stop", type=int, help="steps to take, if not the whole schedule")
+    parser.add_argument("--first", type=int, default=0, help="number of the first batch")
+    parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(
-        arguments.out,
+    plan = Plan(
         steps=arguments.steps,
-        size=arguments.batch,
+        stop=arguments.stop or arguments.steps,
+        batch=arguments.batch,
         rate=arguments.rate,
+        first=arguments.first,
         workers=arguments.workers,
     )
+    train(arguments.out, plan, arguments.start)
 
 
 if __name__ == "__main__":

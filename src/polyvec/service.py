@@ -27,7 +27,7 @@ class Service(Protocol):
         ...
 
     def known_models(self) -> tuple[str, ...]:
-        """Alias names that this build can resolve, served or not, such as ``CLIP/clip-vit-b-16``."""
+        """Aliases that this build can resolve, served or not, such as ``CLIP/clip-vit-b-16``."""
         ...
 
     def is_ready(self) -> bool:

@@ -176,7 +176,7 @@ class ModelCard:
         modalities: What it embeds.
         dimensions: Native vector length D.
         matryoshka: Shorter lengths that may be asked for; empty when none.
-        max_input_tokens: Longest text in tokens, special tokens included; None without a text tower.
+        max_input_tokens: Longest text in tokens, special ones included; None without a text tower.
         device: Where it runs, such as ``cpu``.
         dtype: Precision in force, such as ``float32``.
         backend: Runtime's name.

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
-from tests import tiny
 
 from polyvec.backends._base import BackendOptions
 from polyvec.backends._packing import tokens_of
 from polyvec.backends.openvino import BACKEND
 from polyvec.errors import CheckpointError, ConfigError
 from polyvec.models._resolve import ModelOptions, resolve
+from tests import tiny
 
 MEAN = ModelOptions(pooling="mean")
 
@@ -84,7 +84,7 @@ def test_sessions_in_parallel_threads_give_the_same_vectors(tmp_path: Path) -> N
     ]
     serial = [runner.session().run("text", batch) for batch in batches]
 
-    def run_all(alone: bool) -> list[np.ndarray]:
+    def run_all(alone: bool) -> list[np.ndarray]:  # noqa: FBT001
         session = runner.session()
         return [session.run("text", batch, alone=alone) for batch in batches]
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests import tiny
 from transformers import AutoModel, AutoTokenizer, CLIPModel
 
 from polyvec.backends import openvino as openvino_backend
@@ -17,6 +16,7 @@ from polyvec.backends._packing import tokens_of
 from polyvec.models._model import Model
 from polyvec.models._resolve import ModelOptions, resolve
 from polyvec.types import Float32Array
+from tests import tiny
 
 BACKENDS = [
     pytest.param(openvino_backend.BACKEND, id="openvino"),
@@ -93,7 +93,7 @@ def test_text_encoders_equal_transformers_alone_and_in_any_batch(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("legacy", [True, False], ids=["eos id 2", "eos id 199"])
-def test_clip_texts_equal_transformers(tmp_path: Path, backend, legacy: bool) -> None:
+def test_clip_texts_equal_transformers(tmp_path: Path, backend, *, legacy: bool) -> None:
     text_config = tiny.clip.FAMILY.tiny["text_config"] | ({"eos_token_id": 2} if legacy else {})
     folder = tiny.make_clip(tmp_path, text_config=text_config)
     model = resolve(str(folder))

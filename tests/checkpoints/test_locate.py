@@ -1,4 +1,4 @@
-"""Folders, bundled names and hub ids are found; what is on this machine never touches the network."""
+"""Folders, bundled names and hub ids are found; a cached model never touches the network."""
 
 import os
 import subprocess
@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests import tiny
-from tests.checkpoints import hub
 
 from polyvec.checkpoints.locate import DEMO, locate
 from polyvec.errors import CheckpointError
+from tests import tiny
+from tests.checkpoints import hub
 
 # huggingface_hub reads its environment once, at import: so each case is a process of its own.
 CODE = """

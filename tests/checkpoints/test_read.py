@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests import tiny
 
 from polyvec.checkpoints.read import read_checkpoint
 from polyvec.errors import CheckpointError
+from tests import tiny
 
 
 def test_a_sentence_transformers_folder_is_read_in_full(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import tiny
 
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.errors import CheckpointError
+from tests import tiny
 
 BERT = Tokenizer(tiny.bert_tokenizer(200))
 

@@ -1,16 +1,16 @@
-"""Every setting comes from the flag, else the checkpoint's own file, else the family, and says so."""
+"""Every setting comes from the flag, else the checkpoint, else the family, and says so."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tiny
 
 from polyvec.checkpoints.locate import DEMO
 from polyvec.errors import CheckpointError, ConfigError
 from polyvec.models._model import Model
 from polyvec.models._resolve import ModelOptions, resolve
+from tests import tiny
 
 
 def bert_with(tmp_path: Path, **files: Any) -> Path:
@@ -81,7 +81,9 @@ def test_open_pooling_takes_the_family_default_with_a_warning(
 
 
 @pytest.mark.parametrize(("present", "expected"), [(True, True), (False, False)])
-def test_normalisation_follows_modules_json(tmp_path: Path, present: bool, expected: bool) -> None:
+def test_normalisation_follows_modules_json(
+    tmp_path: Path, *, present: bool, expected: bool
+) -> None:
     model = resolve(str(bert_with(tmp_path, normalize=present)))
     assert model.normalize is expected
     assert origin(model, "normalize") == "modules.json"
