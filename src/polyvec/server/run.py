@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
@@ -95,6 +96,8 @@ def serve(models: Sequence[ServedModel], run: RunOptions, options: ServerOptions
         ConfigError: The address is taken, or an option cannot be used here.
         CheckpointError: A model cannot be found, read or served.
     """
+    # Hostile metadata makes Pillow warn once per file, which fills stderr and warnings' registry.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     listener = bind(options)
     with closing(listener):
         if not options.api_keys and not is_loopback(options.host):
