@@ -69,12 +69,15 @@ def test_every_documented_request_is_recognised_by_its_own_dialect_only(path):
     [
         (b'{"input": {"type": "text"}}', "mmes"),
         (b'{"input": {"type": null}}', "mmes"),
-        (b'{"input": {"text": "a"}}', "openai"),
+        (b'{"input": {"text": "a"}}', "mmes"),
+        (b'{"input": null}', "mmes"),
+        (b'{"model": "m"}', "mmes"),
+        (b'{"input": ["a"]}', "openai"),
         (b'{"input": "a", "type": "text"}', "openai"),
         (b'{"input": [{"type": "text"}]}', "openai"),
-        (b"[]", "openai"),
-        (b"not json", "openai"),
-        (b"", "openai"),
+        (b"[]", "mmes"),
+        (b"not json", "mmes"),
+        (b"", "mmes"),
     ],
 )
 def test_the_body_decides_on_the_shared_embeddings_path(body, name):

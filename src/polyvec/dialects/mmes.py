@@ -73,13 +73,6 @@ class Inputs:
     refusal: str
 
 
-def owns(body: Any) -> bool:
-    """Recognise a body by its ``input`` object with a ``type``."""
-    return (
-        isinstance(body, dict) and isinstance(body.get("input"), dict) and "type" in body["input"]
-    )
-
-
 def parse_model(body: Any) -> str:
     """Return the requested model's name and check the fields beside ``input``.
 
@@ -362,7 +355,8 @@ async def _health(_call: Call, service: Service) -> Reply:
 DIALECT: Final = Dialect(
     name="mmes",
     routes=(
-        Route("POST", "/embeddings", _embed, owns),
+        # Owner of the rest: /embeddings is this API's only path, and OpenAI's clients use /v1.
+        Route("POST", "/embeddings", _embed),
         Route("GET", "/models", _list_models),
         Route("GET", "/model/list", _list_models),
         Route("GET", "/model/current", _current_model),

@@ -26,6 +26,11 @@ _SIDES: Final[dict[str, Truncate]] = {"right": "end", "left": "start"}
 _REQUEST_ID: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
+def owns(body: Any) -> bool:
+    """Recognise a body by its ``input`` string or array, on a path that others share."""
+    return isinstance(body, dict) and isinstance(body.get("input"), str | list)
+
+
 def parse(body: Mapping[str, Any]) -> tuple[EmbedRequest, EncodingFormat]:
     """Return what a body of ``POST /v1/embeddings`` asks for.
 
@@ -200,7 +205,7 @@ DIALECT: Final = Dialect(
     name="openai",
     routes=(
         Route("POST", "/v1/embeddings", _embed),
-        Route("POST", "/embeddings", _embed),
+        Route("POST", "/embeddings", _embed, owns),
         Route("GET", "/v1/models", _list_models),
         Route("GET", "/v1/models/{model}", _get_model),
     ),

@@ -1,0 +1,32 @@
+"""Servers that many tests share; each test gives them back as it found them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.e2e.process import ServerProcess, running
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[ServerProcess]:
+    """Serves the bundled model."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def minilm_server(minilm: Path) -> Iterator[ServerProcess]:
+    """Serves the genuine all-MiniLM-L6-v2 as ``minilm``, with the limits of its checkpoint."""
+    with running(
+        str(minilm), "--served-model-name", "minilm", "--dtype", "float32"
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def http(demo: ServerProcess) -> Iterator[httpx2.Client]:
+    """A client of the demo server."""
+    with httpx2.Client(base_url=demo.url, timeout=60, trust_env=False) as client:
+        yield client
