@@ -51,7 +51,8 @@ def test_definitions_match_the_options_class(section: str) -> None:
 
 
 def test_choices_match_the_types() -> None:
-    assert get_args(Pooling) == definitions.POOLINGS
+    # Only a family itself can say that it pools at its own end-of-text token.
+    assert get_args(Pooling) == (*definitions.POOLINGS, "eos")
     assert get_args(Dtype) == definitions.DTYPES
     assert get_args(Truncate) == definitions.TRUNCATIONS
     assert definitions.IMAGE_FORMATS == IMAGE_FORMATS

@@ -13,6 +13,7 @@ from polyvec.backends import openvino as openvino_backend
 from polyvec.backends import torch as torch_backend
 from polyvec.backends._base import BackendOptions, ImageBatch
 from polyvec.backends._packing import tokens_of
+from polyvec.errors import CheckpointError
 from polyvec.models._model import Model
 from polyvec.models._resolve import ModelOptions, resolve
 from polyvec.types import Float32Array
@@ -225,3 +226,40 @@ def test_tokenizer_ids_equal_transformers(tmp_path: Path) -> None:
         reference = AutoTokenizer.from_pretrained(folder)
         for text, ids in zip(TEXTS, model.text.tokenizer.encode(TEXTS), strict=True):
             assert ids.tolist() == reference(text, truncation=False)["input_ids"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"vocab_size": 500}, "word_embeddings has 200 rows and should have 500"),
+        ({"max_position_embeddings": 128}, "position_embeddings has 64 rows and should have 128"),
+        ({"hidden_size": 64}, "vectors of 32 numbers, the files say 64"),
+    ],
+)
+def test_weights_smaller_than_the_config_says_refuse_to_load(
+    tmp_path: Path, backend, change: dict[str, int], named: str
+) -> None:
+    folder = tiny.make_bert(tmp_path)
+    tiny.write_json(folder / "config.json", {**tiny.bert.FAMILY.tiny, **change})
+    model = resolve(str(folder), ModelOptions(pooling="mean"))
+    with pytest.raises(CheckpointError, match=named):
+        backend.load(model, BackendOptions(dtype="float32", num_sessions=1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tensorflow_names_of_norms_are_read(tmp_path: Path, backend) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny.make_bert(tmp_path)
+    model = resolve(str(folder), ModelOptions(pooling="mean"))
+    expected = embed_texts(backend, model, token_ids(model))["batch"]
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    tensors = {}
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        ending = next((new for new in old if name.endswith(new)), None)
+        renamed = name if ending is None else name.removesuffix(ending) + old[ending]
+        tensors[f"bert.{renamed}"] = tensor
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    model = resolve(str(folder), ModelOptions(pooling="mean"))
+    assert_same(embed_texts(backend, model, token_ids(model))["batch"], expected)

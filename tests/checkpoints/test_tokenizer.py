@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import models
 
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.errors import CheckpointError
@@ -48,6 +50,15 @@ def test_lower_casing_is_done_when_the_checkpoint_asks(tmp_path: Path) -> None:
     plain = Tokenizer.open(tmp_path / "tokenizer.json")
     np.testing.assert_array_equal(lower.encode(["The CAT"])[0], plain.encode(["the cat"])[0])
     assert plain.encode(["The CAT"])[0].tolist() != lower.encode(["The CAT"])[0].tolist()
+
+
+def test_lower_casing_is_that_of_the_reference_tokenizer(tmp_path: Path) -> None:
+    words = {"<s>": 0, "</s>": 1, "οδοσ": 2, "οδος": 3}
+    cased = Backend(models.WordLevel(words, unk_token="<s>"))
+    cased.save(str(tmp_path / "tokenizer.json"))
+    lower = Tokenizer.open(tmp_path / "tokenizer.json", lower_case=True)
+    # A final sigma is lowered like any other, letter by letter.
+    assert lower.encode(["ΟΔΟΣ"])[0].tolist() == [2]
 
 
 @given(st.integers(0, 40), st.integers(3, 20), st.sampled_from(["end", "start"]))

@@ -43,6 +43,13 @@ def test_files_get_their_own_prefix_and_known_prefixes_come_off(tmp_path: Path) 
     assert sorted(weights) == ["2_Dense.linear.weight", "a", "b"]
 
 
+def test_old_endings_of_names_are_replaced(tmp_path: Path) -> None:
+    save_file({"bert.a.LayerNorm.gamma": torch.ones(1)}, tmp_path / "m.safetensors")
+    weights = Weights.open({tmp_path / "m.safetensors": ""})
+    renamed = weights.renamed(["bert."], {"LayerNorm.gamma": "LayerNorm.weight"})
+    assert list(renamed) == ["a.LayerNorm.weight"]
+
+
 def test_a_name_in_two_files_is_refused(tmp_path: Path) -> None:
     for name in ("one", "two"):
         save_file({"a": torch.ones(1)}, tmp_path / f"{name}.safetensors")

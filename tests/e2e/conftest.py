@@ -14,15 +14,15 @@ def demo() -> Iterator[ServerProcess]:
     """Serves the bundled model."""
     with running() as server:
         yield server
+        assert server.stop() == 0
 
 
 @pytest.fixture(scope="session")
 def minilm_server(minilm: Path) -> Iterator[ServerProcess]:
     """Serves the genuine all-MiniLM-L6-v2 as ``minilm``, with the limits of its checkpoint."""
-    with running(
-        str(minilm), "--served-model-name", "minilm", "--dtype", "float32"
-    ) as server:
+    with running(str(minilm), "--served-model-name", "minilm", "--dtype", "float32") as server:
         yield server
+        assert server.stop() == 0
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from typing import IO
 
 READY_S = 60.0
 STOP_S = 20.0
-READY_LINE = re.compile(r"polyvec \S+ serves (?P<models>.+) at (?P<url>http://127\.0\.0\.1:\d+)\S*\n")
+READY_LINE = re.compile(
+    r"polyvec \S+ serves (?P<models>.+) at (?P<url>http://127\.0\.0\.1:\d+)\S*\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +46,29 @@ class ServerProcess:
         """Whether the process lives."""
         return self.process.poll() is None
 
-    def stop(self, with_signal: int = signal.SIGTERM) -> int:
-        """Signal the process, wait for its end and return its exit code.
+    def stop(self) -> int:
+        """Send SIGTERM unless it has ended, and return its exit code.
+
+        Raises:
+            AssertionError: It did not end in time.
+        """
+        if self.is_running():
+            self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end of a process that has been signalled and return its exit code.
 
         Raises:
             AssertionError: It did not end in time; the message holds its log.
         """
-        if self.is_running():
-            self.process.send_signal(with_signal)
         try:
             return self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(STOP_S)
-            raise AssertionError(
-                f"did not stop within {STOP_S} s:\n{self.log.read_text()}"
-            ) from None
+            said = self.log.read_text()
+        raise AssertionError(f"did not stop within {STOP_S} s:\n{said}")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

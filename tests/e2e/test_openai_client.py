@@ -97,7 +97,7 @@ def test_single_texts_equal_sentence_transformers(
 def test_a_list_keeps_its_order_and_equals_sentence_transformers(
     client: openai.OpenAI, reference: np.ndarray
 ) -> None:
-    order = [*range(len(TEXTS))][::-1] + [0, 3, 0]
+    order = [*reversed(range(len(TEXTS))), 0, 3, 0]
     answer = client.embeddings.create(model="minilm", input=[TEXTS[i] for i in order])
     assert [one.index for one in answer.data] == list(range(len(order)))
     assert np.abs(rows_of(answer) - reference[order]).max() <= MAX_DIFFERENCE

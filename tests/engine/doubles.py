@@ -24,6 +24,8 @@ NUM_PATCHES = 50
 class WordTokenizer:
     """``w12`` is token 12 (any other word its length), between CLS and SEP."""
 
+    vocab_size = VOCAB
+
     def __init__(self, *, special: bool = True) -> None:
         self.ends = ([CLS], [SEP]) if special else ([], [])
         self.calls: list[list[str]] = []

@@ -76,6 +76,12 @@ async def test_an_exact_name_wins_over_another_models_last_segment() -> None:
     await served.close()
 
 
+async def test_an_endless_model_name_is_not_echoed_whole() -> None:
+    with pytest.raises(ModelNotFoundError) as caught:
+        await service().embed(request("a" * 100_000))
+    assert len(caught.value.message) < 1000
+
+
 def test_two_models_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match="'b'"):
         service({"a": ("b",), "b": ()})

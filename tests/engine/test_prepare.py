@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,21 @@ def test_no_token_ids_are_refused() -> None:
 def test_a_token_id_out_of_range_is_named(bad: int) -> None:
     with pytest.raises(InvalidInputError, match=rf"id {bad} at position 1; .* 0 to {VOCAB - 1}$"):
         prepared(ask((3, bad, 4)))
+
+
+def test_a_word_beyond_the_models_table_is_refused() -> None:
+    rules = make_text_rules(vocab_size=20)
+    assert [item.num_tokens for item in prepared(ask("w10"), rules)] == [3]
+    with pytest.raises(InvalidInputError, match="tokenizer knows and its model does not") as caught:
+        prepared(ask("w10", "w25"), rules)
+    assert caught.value.param == "input[1]"
+
+
+def test_an_endless_prompt_name_is_not_echoed_whole() -> None:
+    request = replace(ask("w1"), prompt_name="a" * 100_000)
+    with pytest.raises(InvalidInputError) as caught:
+        prompt_of(request, make_text_rules())
+    assert len(caught.value.message) < 1000
 
 
 def test_a_lone_surrogate_is_refused() -> None:

@@ -52,6 +52,7 @@ def test_old_and_new_pooling_keys_are_read(tmp_path: Path, config: dict, pooling
     [
         {},
         {"pooling_mode": "attention"},
+        {"pooling_mode": 3},
         {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
     ],
 )
@@ -209,3 +210,62 @@ def test_a_config_that_cannot_be_served_is_refused(
 
 def test_the_bundled_model_resolves_by_name() -> None:
     assert resolve(DEMO).modalities == ("text", "image")
+
+
+@pytest.mark.parametrize(
+    "order", ["Normalize Pooling", "Pooling Normalize Dense", "Pooling Pooling"]
+)
+def test_modules_in_an_order_that_is_not_computed_are_refused(tmp_path: Path, order: str) -> None:
+    folder = bert_with(tmp_path, dense=12)
+    paths = {"Pooling": "1_Pooling", "Dense": "2_Dense", "Normalize": "3_Normalize"}
+    entries = [("Transformer", "")] + [(kind, paths[kind]) for kind in order.split()]
+    tiny.write_json(
+        folder / "modules.json",
+        [{"path": path, "type": f"sentence_transformers.models.{kind}"} for kind, path in entries],
+    )
+    with pytest.raises(CheckpointError, match="only one Pooling, then any Dense"):
+        resolve(str(folder))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"use_residual": True}, {"module_input_name": "token_embeddings"}],
+)
+def test_a_dense_module_that_does_more_is_refused(tmp_path: Path, setting: dict) -> None:
+    folder = bert_with(tmp_path, dense=32)
+    config = {"in_features": 32, "out_features": 32, "bias": True, **setting}
+    tiny.write_json(folder / "2_Dense/config.json", config)
+    with pytest.raises(CheckpointError, match=next(iter(setting))):
+        resolve(str(folder))
+
+
+@pytest.mark.parametrize("length", [0, -1, True, "128"])
+def test_a_length_limit_that_is_no_length_is_refused(tmp_path: Path, length: object) -> None:
+    folder = bert_with(tmp_path, sentence_bert_config={"max_seq_length": length})
+    with pytest.raises(CheckpointError, match="max_seq_length"):
+        resolve(str(folder))
+
+
+@pytest.mark.parametrize("lengths", [["a"], [8.5]])
+def test_matryoshka_lengths_must_be_whole_numbers(tmp_path: Path, lengths: list) -> None:
+    folder = tiny.make_bert(tmp_path, matryoshka_dimensions=lengths)
+    with pytest.raises(CheckpointError, match="matryoshka_dimensions"):
+        resolve(str(folder), ModelOptions(pooling="mean"))
+
+
+def test_a_bert_that_is_a_decoder_is_refused(tmp_path: Path) -> None:
+    folder = tiny.make_bert(tmp_path, is_decoder=True)
+    with pytest.raises(CheckpointError, match="is_decoder"):
+        resolve(str(folder))
+
+
+def test_a_pooling_flag_for_a_model_with_its_own_is_refused(tmp_path: Path) -> None:
+    folder = tiny.make_clip(tmp_path)
+    with pytest.raises(ConfigError, match="--pooling"):
+        resolve(str(folder), ModelOptions(pooling="mean"))
+
+
+def test_a_shorter_length_beyond_the_models_own_is_refused(tmp_path: Path) -> None:
+    folder = tiny.make_bert(tmp_path)
+    with pytest.raises(ConfigError, match="from 1 to 32"):
+        resolve(str(folder), ModelOptions(pooling="mean", matryoshka=(16, 64)))

@@ -195,6 +195,16 @@ async def test_client_that_hangs_up_cancels_its_work(start: Start) -> None:
     await asyncio.wait_for(service.cancelled.wait(), WAIT_S)
 
 
+async def test_client_that_hangs_up_after_a_large_body_cancels_its_work(start: Start) -> None:
+    service = StubService(waits=True)
+    running = await start(service)
+    body = b'{"input": "%b"}' % (b"a" * 200_000)
+    async with running.connection() as client:
+        client.writer.write(POST + b"content-length: %d\r\n\r\n" % len(body) + body)
+        await asyncio.wait_for(service.started.wait(), WAIT_S)
+    await asyncio.wait_for(service.cancelled.wait(), WAIT_S)
+
+
 async def test_expect_100_continue_is_honoured(start: Start) -> None:
     async with (await start()).connection() as client:
         client.writer.write(POST + b"content-length: 18\r\nexpect: 100-continue\r\n\r\n")

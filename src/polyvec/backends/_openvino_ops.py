@@ -12,7 +12,7 @@ import openvino as ov
 from openvino import opset15 as op
 
 from polyvec.backends._packing import MASKED
-from polyvec.backends._parameters import Parameters
+from polyvec.backends._parameters import Parameters, check_rows
 from polyvec.models._family import Dense, Pooling
 from polyvec.models._ops import Activation
 
@@ -83,13 +83,15 @@ class GraphOps:
         widened.get_rt_info()["decompression_0"] = ""
         return widened
 
-    def embedding(self, ids: Node, name: str) -> Node:
+    def embedding(self, ids: Node, name: str, *, rows: int) -> Node:
         """Rows of the table ``name.weight``."""
-        return op.gather(self.parameter(f"{name}.weight"), ids, _ints(_FIRST_AXIS))
+        table = self.parameter(f"{name}.weight")
+        check_rows(name, self._parameters.weights.entry(f"{name}.weight").shape[0], rows)
+        return op.gather(table, ids, _ints(_FIRST_AXIS))
 
     def first_row(self, name: str) -> Node:
         """Row 0 of the table ``name.weight``, (1, D)."""
-        return self.embedding(_ints(0), name)
+        return self.embedding(_ints(0), name, rows=1)
 
     def linear(self, x: Node, name: str, *, bias: bool = True) -> Node:
         """``x @ weight.T + bias``."""

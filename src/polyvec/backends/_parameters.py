@@ -45,3 +45,28 @@ class Parameters:
                 f"({shown}{', …' if len(unknown) > _SHOWN else ''}): this is another architecture "
                 "than config.json says"
             )
+
+
+def check_rows(name: str, found: int, needed: int) -> None:
+    """Hold a table to what config.json says of it.
+
+    Raises:
+        CheckpointError: It has fewer rows, so some ids would read beyond its end.
+    """
+    if found < needed:
+        raise CheckpointError(
+            f"the weights do not fit config.json: {name} has {found} rows and should have {needed}"
+        )
+
+
+def check_vector_length(found: int, model: Model) -> None:
+    """Hold what a tower gives to what the model's card says.
+
+    Raises:
+        CheckpointError: Its vectors have another length.
+    """
+    if found != model.dimensions:
+        raise CheckpointError(
+            f"the weights do not fit the config files: they give vectors of {found} numbers, the "
+            f"files say {model.dimensions}"
+        )

@@ -12,7 +12,7 @@ from openvino import opset15 as op
 from polyvec.backends._base import BackendOptions, Batch, ImageBatch, TokenBatch
 from polyvec.backends._openvino_ops import ImageOps, PackedTextOps
 from polyvec.backends._packing import pack
-from polyvec.backends._parameters import Parameters
+from polyvec.backends._parameters import Parameters, check_vector_length
 from polyvec.errors import CheckpointError, ConfigError, InferenceError
 from polyvec.models._model import Model
 from polyvec.types import Float32Array, Modality
@@ -151,6 +151,7 @@ def _build(model: Model) -> dict[Modality, ov.Model]:
         ops = _ops_for(model, modality, parameters)
         rows = model.family.towers[modality].forward(ops, model.config)
         rows = op.result(ops.dense(rows, model.dense))
+        check_vector_length(rows.get_output_partial_shape(0)[-1].get_length(), model)
         graphs[modality] = ov.Model([rows], ops.inputs, f"{model.family.name}_{modality}")
     parameters.check_all_used(model)
     return graphs

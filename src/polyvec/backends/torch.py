@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 
 from polyvec.backends._base import BackendOptions, Batch, ImageBatch, TokenBatch
 from polyvec.backends._packing import pack
-from polyvec.backends._parameters import Parameters
+from polyvec.backends._parameters import Parameters, check_rows, check_vector_length
 from polyvec.errors import ConfigError, InferenceError
 from polyvec.models._family import Pooling
 from polyvec.models._model import Model
@@ -68,9 +68,11 @@ class TorchOps:
         """A weight as it is."""
         return self._tensors.get(name)
 
-    def embedding(self, ids: torch.Tensor, name: str) -> torch.Tensor:
+    def embedding(self, ids: torch.Tensor, name: str, *, rows: int) -> torch.Tensor:
         """Rows of the table ``name.weight``."""
-        return F.embedding(ids, self.parameter(f"{name}.weight"))
+        table = self.parameter(f"{name}.weight")
+        check_rows(name, table.shape[0], rows)
+        return F.embedding(ids, table)
 
     def first_row(self, name: str) -> torch.Tensor:
         """Row 0 of the table ``name.weight``."""
@@ -298,10 +300,11 @@ class TorchRunner:
         session = self.session()
         for modality in self._model.modalities:
             if modality == "text":
-                session.run("text", TokenBatch(np.zeros(1, np.int64), np.ones(1, np.int64)))
+                batch: Batch = TokenBatch(np.zeros(1, np.int64), np.ones(1, np.int64))
             else:
                 side = self._model.family.towers["image"].image_size(self._model.config)
-                session.run("image", ImageBatch(np.zeros((1, 3, side, side), np.float32)))
+                batch = ImageBatch(np.zeros((1, 3, side, side), np.float32))
+            check_vector_length(session.run(modality, batch).shape[1], self._model)
 
 
 class TorchBackend:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import tokenizers
+from tokenizers import normalizers
 
 from polyvec.errors import CheckpointError
 from polyvec.types import IntArray
@@ -29,8 +30,11 @@ class Tokenizer:
         tokenizer.no_padding()
         # Control tokens that a caller types are text like any other.
         tokenizer.encode_special_tokens = True
+        if lower_case:
+            # Source: sentence_transformers Transformer, which puts it before the file's own.
+            own = [tokenizer.normalizer] if tokenizer.normalizer is not None else []
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
         self._tokenizer = tokenizer
-        self._lower_case = lower_case
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
         self.prefix, self.suffix = _special_ends(tokenizer)
 
@@ -59,8 +63,6 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[IntArray]:
         """Ids of each text with its special tokens, uncut and unpadded."""
-        if self._lower_case:
-            texts = [text.lower() for text in texts]
         if len(texts) == 1:  # a third cheaper than a batch of one
             return [np.array(self._tokenizer.encode(texts[0]).ids, np.int64)]
         encodings = self._tokenizer.encode_batch_fast(list(texts))

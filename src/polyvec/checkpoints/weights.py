@@ -118,13 +118,23 @@ class Weights:
             return (array.astype(np.uint32) << 16).view(np.float32)
         return array.astype(np.float32, copy=False)
 
-    def renamed(self, prefixes: Iterable[str]) -> "Weights":
-        """The same tensors with the first matching prefix taken off each name."""
+    def renamed(
+        self, prefixes: Iterable[str], endings: Mapping[str, str] | None = None
+    ) -> "Weights":
+        """The same tensors under other names.
+
+        Args:
+            prefixes: The first that matches is taken off a name.
+            endings: Old last parts of names, such as ``.gamma``, and what they are called now.
+        """
         pattern = re.compile("|".join(re.escape(prefix) for prefix in prefixes) or r"(?!)")
-        entries = {
-            pattern.sub("", name, count=1) if pattern.match(name) else name: entry
-            for name, entry in self._entries.items()
-        }
+        entries = {}
+        for name, entry in self._entries.items():
+            short = name[match.end() :] if (match := pattern.match(name)) else name
+            for old, new in (endings or {}).items():
+                if short.endswith(old):
+                    short = short.removesuffix(old) + new
+            entries[short] = entry
         return Weights(self._maps, entries)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 from polyvec.config import values
 from polyvec.config.values import Parser
 
-POOLINGS = ("cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean", "eos")
+POOLINGS = ("cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUNCATIONS = ("end", "start", "none")

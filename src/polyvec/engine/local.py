@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from polyvec.backends._base import Runner
 from polyvec.engine.engine import Engine
+from polyvec.engine.prepare import MAX_ECHOED_CHARS
 from polyvec.errors import ConfigError, ModelNotFoundError
 from polyvec.models._model import Model
 from polyvec.types import EmbedRequest, EmbedResult, ModelCard
@@ -72,7 +73,7 @@ class LocalService:
         if index is None:
             served = ", ".join(one.card.name for one in self._served)
             raise ModelNotFoundError(
-                f"model {name!r} is not served; served: {served}", param="model"
+                f"model {name[:MAX_ECHOED_CHARS]!r} is not served; served: {served}", param="model"
             )
         return index
 

@@ -24,6 +24,9 @@ from polyvec.types import (
     Truncate,
 )
 
+MAX_ECHOED_CHARS = 256
+"""How much of a wrong name an error repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -96,7 +99,8 @@ def prompt_of(request: EmbedRequest, rules: TextRules | None) -> str:
         return prompts[name]
     allowed = f"it defines {', '.join(prompts)}" if prompts else "it defines none"
     raise InvalidInputError(
-        f"prompt_name {name!r} is not a prompt of this model; {allowed}", param="prompt_name"
+        f"prompt_name {name[:MAX_ECHOED_CHARS]!r} is not a prompt of this model; {allowed}",
+        param="prompt_name",
     )
 
 
@@ -129,7 +133,7 @@ def prepare_texts(
         if isinstance(part, Tokens):
             ids = _fit_tokens(_checked_ids(part, item.param, rules.vocab_size), rules, truncate)
         else:
-            ids = _fit_text(next(encoded), rules, truncate)
+            ids = _known_ids(_fit_text(next(encoded), rules, truncate), item.param, rules)
         prepared.append(_prepared_text(ids, item.param, rules, request.cache_salt))
     return prepared
 
@@ -182,6 +186,20 @@ def _fit_text(ids: IntArray, rules: TextRules, truncate: Truncate) -> IntArray:
     if len(ids) <= rules.max_input_tokens or truncate == "none":
         return ids
     return rules.tokenizer.truncate(ids, rules.max_input_tokens, truncate)
+
+
+def _known_ids(ids: IntArray, param: str, rules: TextRules) -> IntArray:
+    """The ids as they are.
+
+    Raises:
+        InvalidInputError: One lies beyond the model's table, as tokens may that were added later.
+    """
+    if rules.tokenizer.vocab_size > rules.vocab_size and ids.max(initial=0) >= rules.vocab_size:
+        raise InvalidInputError(
+            f"{param} has a word that the checkpoint's tokenizer knows and its model does not",
+            param=param,
+        )
+    return ids
 
 
 def _fit_tokens(ids: IntArray, rules: TextRules, truncate: Truncate) -> IntArray:

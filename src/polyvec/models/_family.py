@@ -65,6 +65,7 @@ class Family:
         vocab_size: Token ids are below it.
         towers: By modality.
         key_prefixes: Prefixes that published files put before the names used in ``forward``.
+        key_endings: Last parts of names in old files → what ``forward`` calls them.
         ignored_keys: Regular expressions of tensors that a file may hold and nobody needs (heads,
             poolers, buffers), matched in full after the prefix is taken off.
         normalize: Whether vectors have unit length when the checkpoint says nothing.
@@ -82,5 +83,6 @@ class Family:
     ignored_keys: tuple[str, ...]
     normalize: bool
     source: str
+    key_endings: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)

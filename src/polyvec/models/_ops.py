@@ -38,8 +38,15 @@ class Ops(Protocol):
         """Row 0 of the table ``name.weight``; broadcasts over the tokens."""
         ...
 
-    def embedding(self, ids: Tensor, name: str) -> Tensor:
-        """Rows of the table ``name.weight``."""
+    def embedding(self, ids: Tensor, name: str, *, rows: int) -> Tensor:
+        """Rows of the table ``name.weight``.
+
+        Args:
+            ids: From 0 to ``rows - 1``.
+            name: The table's.
+            rows: How many config.json says it has. Runtimes read zeros or strange memory beyond a
+                table's end, so a shorter one is refused when the model is loaded.
+        """
         ...
 
     def linear(self, x: Tensor, name: str, *, bias: bool = True) -> Tensor:

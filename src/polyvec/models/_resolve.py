@@ -6,7 +6,7 @@ Every answer keeps its origin. Nothing is guessed from a model's name.
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from polyvec.checkpoints.image_processor import read_image_transform
 from polyvec.checkpoints.locate import locate
@@ -41,6 +41,14 @@ _POOLING_FLAGS: dict[str, Pooling] = {
 }
 # config.json's own `pooling` key, as some repositories without modules.json have it.
 _CONFIG_POOLING: dict[str, Pooling] = {"avg": "mean", "mean": "mean", "cls": "cls", "last": "last"}
+_STAGES = ("Pooling", "Dense", "Normalize")
+"""Modules after the model, in the one order that is computed."""
+# What a Dense module may say beside its sizes; anything else would change vectors unseen.
+_DENSE_KEYS: dict[str, tuple[Any, ...]] = {
+    "use_residual": (None, False),
+    "module_input_name": (None, "sentence_embedding"),
+    "module_output_name": (None, "sentence_embedding"),
+}
 _UNLIMITED_TOKENS = 10**9
 """transformers writes a larger model_max_length where a tokenizer has no limit."""
 
@@ -125,7 +133,7 @@ def _weights(checkpoint: Checkpoint, family: Family) -> Weights:
     for module in checkpoint.modules or ():
         if module.kind == "Dense":
             files[checkpoint.module_weights(module)] = f"{module.path}."
-    return Weights.open(files).renamed(family.key_prefixes)
+    return Weights.open(files).renamed(family.key_prefixes, family.key_endings)
 
 
 # Texts.
@@ -167,7 +175,12 @@ def _max_input_tokens(
         )
     limits = [(positions, "config.json: positions")]
     seq_length = checkpoint.text_config.value.get("max_seq_length")
-    if isinstance(seq_length, int):
+    if seq_length is not None:
+        if type(seq_length) is not int or seq_length < 1:
+            raise CheckpointError(
+                f"{checkpoint.text_config.origin}: max_seq_length must be a whole number from 1 "
+                f"up, not {seq_length!r}"
+            )
         limits.append((seq_length, f"{checkpoint.text_config.origin}: max_seq_length"))
     model_max = checkpoint.tokenizer_config.get("model_max_length")
     if isinstance(model_max, int | float) and 0 < model_max < _UNLIMITED_TOKENS:
@@ -203,6 +216,12 @@ def _pooling(
     checkpoint: Checkpoint, tower: Tower, options: ModelOptions, settings: _Settings
 ) -> Pooling:
     if tower.pooling == "eos":  # part of the architecture, not a choice
+        if options.pooling is not None:
+            raise ConfigError(
+                f"--pooling {options.pooling} cannot be used: {checkpoint.architecture} pools in "
+                "its own way",
+                param="pooling",
+            )
         return cast(Pooling, settings.keep("pooling", "eos", "family"))
     if options.pooling is not None:
         return cast(Pooling, settings.keep("pooling", options.pooling, "--pooling"))
@@ -219,7 +238,7 @@ def _pooling(
         "the checkpoint leaves pooling open; using %s, the family's default. Other servers may "
         "choose otherwise: set --pooling (one of %s) to what the model's authors say",
         tower.pooling,
-        ", ".join(get_args(Pooling)),
+        ", ".join(_POOLING.values()),
     )
     return cast(Pooling, settings.keep("pooling", tower.pooling, "family default"))
 
@@ -227,7 +246,7 @@ def _pooling(
 def _module_pooling(module: Module) -> Pooling:
     where = f"{module.path}/config.json"
     mode = module.config.get("pooling_mode")
-    chosen = [mode] if isinstance(mode, str) else list(mode or ())
+    chosen = list(mode) if isinstance(mode, list) else [] if mode is None else [mode]
     modes = [_POOLING.get(str(name)) for name in chosen]
     if not modes:
         modes = [ours for key, ours in _POOLING_FLAGS.items() if module.config.get(key) is True]
@@ -269,14 +288,25 @@ def _image_rules(
 
 
 def _dense_modules(checkpoint: Checkpoint) -> Iterator[Dense]:
-    for index, module in enumerate(checkpoint.modules or ()):
-        if module.kind == "Dense":
-            yield _dense(module)
-        elif index > 0 and module.kind not in ("Pooling", "Normalize"):
-            raise CheckpointError(f"modules.json: module {module.kind!r} is not supported")
+    modules = (checkpoint.modules or ())[1:]
+    kinds = [module.kind for module in modules]
+    for kind in kinds:
+        if kind not in _STAGES:
+            raise CheckpointError(f"modules.json: module {kind!r} is not supported")
+    if kinds != sorted(kinds, key=_STAGES.index) or kinds.count("Pooling") > 1:
+        raise CheckpointError(
+            "modules.json: after the model, only one Pooling, then any Dense, then Normalize is "
+            f"supported, found {', '.join(kinds)}"
+        )
+    yield from (_dense(module) for module in modules if module.kind == "Dense")
 
 
 def _dense(module: Module) -> Dense:
+    for key, allowed in _DENSE_KEYS.items():
+        if module.config.get(key) not in allowed:
+            raise CheckpointError(
+                f"{module.path}/config.json: {key} {module.config[key]!r} is not supported"
+            )
     name = module.config.get("activation_function", "torch.nn.modules.activation.Tanh")
     kind = str(name).rsplit(".", 1)[-1].lower()
     width = module.config.get("out_features")
@@ -302,6 +332,11 @@ def _matryoshka(
 ) -> tuple[int, ...]:
     declared = checkpoint.config.get("matryoshka_dimensions")
     if options.matryoshka:
+        if max(options.matryoshka) > dimensions:
+            raise ConfigError(
+                f"--matryoshka-dimensions must be from 1 to {dimensions}, the model's own length",
+                param="matryoshka",
+            )
         declared, origin = options.matryoshka, "--matryoshka-dimensions"
     elif isinstance(declared, list):
         origin = "config.json: matryoshka_dimensions"
@@ -309,7 +344,9 @@ def _matryoshka(
         declared, origin = range(1, dimensions + 1), "config.json: is_matryoshka"
     else:
         return ()
-    lengths = tuple(sorted({int(n) for n in declared if 0 < int(n) <= dimensions}))
+    if not all(isinstance(n, int) for n in declared):
+        raise CheckpointError(f"{origin} must be whole numbers, found {list(declared)}")
+    lengths = tuple(sorted({n for n in declared if 0 < n <= dimensions}))
     shown = f"1-{dimensions}" if isinstance(declared, range) else list(lengths)
     settings.keep("matryoshka", shown, origin)
     return lengths

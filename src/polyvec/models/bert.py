@@ -30,6 +30,7 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
     position_embedding_type: str = "absolute"
+    is_decoder: bool = False
 
     @property
     def first_position(self) -> int:
@@ -50,6 +51,11 @@ def _read_config(raw: Mapping[str, Any]) -> BertConfig:
             "supported; supported: absolute",
             param="position_embedding_type",
         )
+    if config.is_decoder:
+        raise CheckpointError(
+            "config.json: is_decoder is true: attention to earlier tokens alone is not supported",
+            param="is_decoder",
+        )
     heads(config.hidden_size, config.num_attention_heads)
     return config
 
@@ -65,9 +71,10 @@ def forward(ops: TextOps, config: BertConfig) -> Tensor:
     """
     eps = config.layer_norm_eps
     act = activation(config.hidden_act)
-    x = ops.embedding(ops.token_ids(), "embeddings.word_embeddings")
+    x = ops.embedding(ops.token_ids(), "embeddings.word_embeddings", rows=config.vocab_size)
     places = ops.positions(offset=config.first_position)
-    x = ops.add(x, ops.embedding(places, "embeddings.position_embeddings"))
+    table = "embeddings.position_embeddings"
+    x = ops.add(x, ops.embedding(places, table, rows=config.max_position_embeddings))
     x = ops.add(x, ops.first_row("embeddings.token_type_embeddings"))
     x = ops.layer_norm(x, "embeddings.LayerNorm", eps=eps)
 
@@ -110,6 +117,9 @@ FAMILY = Family(
         )
     },
     key_prefixes=("bert.", "roberta."),
+    # Files converted from TensorFlow, bert-base-uncased among them, keep its names.
+    # Source: transformers conversion_mapping.
+    key_endings={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},
     ignored_keys=(r"pooler\..*", r"cls\..*", r"lm_head\..*", r"embeddings\.position_ids"),
     normalize=True,
     source="https://arxiv.org/abs/1810.04805",

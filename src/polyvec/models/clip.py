@@ -40,6 +40,11 @@ class VisionConfig:
     hidden_act: str = "quick_gelu"
     layer_norm_eps: float = 1e-5
 
+    @property
+    def num_tokens(self) -> int:
+        """Patches of one picture and the class token."""
+        return int((self.image_size // self.patch_size) ** 2) + 1
+
 
 @dataclass(frozen=True, slots=True)
 class ClipConfig:
@@ -89,8 +94,11 @@ def text_forward(ops: TextOps, config: ClipConfig) -> Tensor:
     Source: https://arxiv.org/abs/2103.00020, transformers CLIPTextTransformer.
     """
     text = config.text
-    x = ops.embedding(ops.token_ids(), "text_model.embeddings.token_embedding")
-    places = ops.embedding(ops.positions(), "text_model.embeddings.position_embedding")
+    stem = "text_model.embeddings"
+    x = ops.embedding(ops.token_ids(), f"{stem}.token_embedding", rows=text.vocab_size)
+    places = ops.embedding(
+        ops.positions(), f"{stem}.position_embedding", rows=text.max_position_embeddings
+    )
     x = _encoder(ops, ops.add(x, places), text, "text_model.encoder.layers", causal=True)
     x = ops.layer_norm(x, "text_model.final_layer_norm", eps=text.layer_norm_eps)
     return ops.linear(x, "text_projection", bias=False)
@@ -105,7 +113,8 @@ def image_forward(ops: ImageOps, config: ClipConfig) -> Tensor:
     stem = "vision_model.embeddings"
     x = ops.conv2d(ops.pixels(), f"{stem}.patch_embedding", stride=vision.patch_size)
     x = ops.prepend(ops.grid_tokens(x), f"{stem}.class_embedding")
-    x = ops.add(x, ops.embedding(ops.positions(), f"{stem}.position_embedding"))
+    places = ops.embedding(ops.positions(), f"{stem}.position_embedding", rows=vision.num_tokens)
+    x = ops.add(x, places)
     # The published name has this spelling.
     x = ops.layer_norm(x, "vision_model.pre_layrnorm", eps=vision.layer_norm_eps)
     x = _encoder(ops, x, vision, "vision_model.encoder.layers", causal=False)
@@ -158,9 +167,7 @@ FAMILY = Family(
         "image": Tower(
             forward=image_forward,
             dimensions=lambda config: config.projection_dim,
-            max_positions=lambda config: (
-                (config.vision.image_size // config.vision.patch_size) ** 2 + 1
-            ),
+            max_positions=lambda config: config.vision.num_tokens,
             pooling="cls",
             image_size=lambda config: config.vision.image_size,
             image_processor="CLIPImageProcessor",

@@ -129,6 +129,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._waiting_for = _NOTHING
         super().on_message_complete()
+        # A large body has stopped the reading, and who does not read never hears a client hang up.
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Send the rest, and wait for the next request."""

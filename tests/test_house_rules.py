@@ -1,0 +1,129 @@
+"""Rules of this code base that no linter knows."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/polyvec"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "misc"}
+
+# Modules without a test file of their own, each with the reason. A file that goes from here to its
+# own tests must be taken off the list.
+TESTED_ELSEWHERE = {
+    "__init__.py": "the version; test_public_api.py",
+    "__main__.py": "one line; every process that tests/e2e starts runs it",
+    "backends/_base.py": "protocols and data only; every backend's tests use them",
+    "backends/_openvino_ops.py": "backends/test_parity.py holds every op to the reference",
+    "backends/_parameters.py": "backends/test_parity.py: nothing is right if weights are not",
+    "backends/torch.py": "backends/test_parity.py runs every case on both backends",
+    "cli/__init__.py": "cli/test_cli.py",
+    "cli/_flags.py": "cli/test_cli.py",
+    "cli/config.py": "cli/test_cli.py",
+    "cli/models.py": "cli/test_cli.py",
+    "cli/serve.py": "cli/test_cli.py and e2e/test_lifecycle.py",
+    "config/compose.py": "test_config.py",
+    "config/definitions.py": "test_config.py",
+    "config/load.py": "test_config.py",
+    "config/show.py": "test_config.py",
+    "config/values.py": "test_config.py",
+    "dialects/_openai_wire.py": "dialects/test_openai.py, through its only user so far",
+    "engine/flights.py": "engine/test_engine.py: sharing and leaving need the whole engine",
+    "engine/pool.py": "engine/test_engine.py: threads need the whole engine",
+    "engine/work_queue.py": "engine/test_engine.py: threads need the whole engine",
+    "engine/worker.py": "engine/test_engine.py: threads need the whole engine",
+    "errors.py": "data only; test_contract.py of dialects renders every class",
+    "media/jpeg.py": "media/test_image.py, through the decoder that asks it",
+    "media/policy.py": "media/test_image.py, through the decoder that obeys it",
+    "media/rgb.py": "media/test_image.py, through the decoder that ends in it",
+    "models/_blocks.py": "backends/test_parity.py",
+    "models/_config.py": "models/test_resolve.py",
+    "models/_family.py": "data only",
+    "models/_model.py": "data only",
+    "models/_ops.py": "a protocol; backends/test_parity.py holds both lowerings to it",
+    "models/bert.py": "backends/test_parity.py",
+    "models/clip.py": "backends/test_parity.py",
+    "server/load.py": "server/test_run.py and tests/e2e",
+    "server/metrics.py": "server/test_app.py and server/test_run.py",
+    "server/middleware.py": "server/test_auth.py and server/test_app.py",
+    "server/options.py": "data only; test_config.py compares its defaults",
+    "server/routes.py": "server/test_app.py",
+    "service.py": "a protocol",
+    "types.py": "data only",
+}
+
+
+def name_of(module: Path) -> str:
+    return str(module.relative_to(PACKAGE))
+
+
+def functions(module: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def has_code(module: Path) -> bool:
+    """Whether there is anything in it but docstrings."""
+    body = ast.parse(module.read_text()).body
+    is_text = [isinstance(getattr(node, "value", None), ast.Constant) for node in body]
+    is_bare = [isinstance(node, ast.Expr) for node in body]
+    return not all(text and bare for text, bare in zip(is_text, is_bare, strict=True))
+
+
+def variants(package: str) -> set[str]:
+    """Modules of a package that are files of one idea each, not machinery."""
+    return {f"polyvec.{package}.{path.stem}" for path in (PACKAGE / package).glob("[a-z]*.py")}
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(MODULES) > 50
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_files_and_functions_are_short(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= MAX_FILE_LINES
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions(module)}
+    assert {name: n for name, n in lengths.items() if n > MAX_FUNCTION_LINES} == {}
+
+
+def test_names_say_what_is_inside() -> None:
+    stems = {part for path in MODULES for part in path.relative_to(PACKAGE).with_suffix("").parts}
+    assert {stem for stem in stems if set(stem.split("_")) & VAGUE_NAMES} == set()
+
+
+@pytest.mark.parametrize("package", ["dialects", "models"])
+def test_independence_contracts_list_every_variant(package: str) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    listed = [set(one["modules"]) for one in settings["contracts"] if one["type"] == "independence"]
+    assert variants(package) in listed
+
+
+def test_every_package_is_a_layer() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [one["layers"] for one in settings["contracts"] if one["type"] == "layers"]
+    there = {path.stem for path in PACKAGE.iterdir() if not path.stem.startswith(("_", "."))}
+    assert there - {"py"} == set(layers)
+
+
+def mirror_of(module: Path) -> Path:
+    relative = module.relative_to(PACKAGE)
+    return ROOT / "tests" / relative.with_name(f"test_{relative.name.lstrip('_')}")
+
+
+def test_every_module_with_code_has_its_test_file_or_a_reason() -> None:
+    bare = {name_of(one) for one in MODULES if has_code(one) and not mirror_of(one).is_file()}
+    assert bare == set(TESTED_ELSEWHERE)
+
+
+def test_reasons_name_test_files_that_exist() -> None:
+    words = " ".join(TESTED_ELSEWHERE.values()).split()
+    named = {word.strip(":;,.") for word in words if ".py" in word}
+    there = {path.name for path in (ROOT / "tests").rglob("*.py")}
+    assert {name for name in named if Path(name).name not in there} == set()
