@@ -8,8 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
-    path
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("training/*.md"))
+    path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("training/*.md"))
 )
 PATH = re.compile(r"`((?:src|tests|docs|bench|training|examples)/[\w./<>*-]*)`")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)\)")

@@ -98,8 +98,7 @@ def test_a_module_path_outside_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("architectures", [None, [], [3], "BertModel"])
-def test_a_config_that_names_no_architecture_says_so(tmp_path: Path, architectures: object) -> None:
+def test_a_config_may_name_no_architecture(tmp_path: Path, architectures: object) -> None:
     tiny.make_bert(tmp_path)
     tiny.write_json(tmp_path / "config.json", {"architectures": architectures})
-    with pytest.raises(CheckpointError, match="architecture"):
-        _ = read_checkpoint(tmp_path).architecture
+    assert read_checkpoint(tmp_path).architecture is None

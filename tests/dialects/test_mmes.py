@@ -140,11 +140,19 @@ def test_a_bare_name_of_two_models_is_a_mismatch():
 # refusals
 
 
-@pytest.mark.parametrize("input_", [{"type": "nope"}, {"type": "text"}, {"type": None}])
-def test_a_model_mismatch_is_reported_before_anything_else(input_):
+VIDEO = {"type": "video_file", "video_path": "a.mp4", "segment_config": {}}
+
+
+@pytest.mark.parametrize("input_", [{"type": "nope", "text": "a"}, VIDEO])
+def test_a_model_mismatch_is_reported_before_what_the_type_asks_for(input_):
     reply, body = post("/embeddings", {"model": "X", "input": input_})
     assert reply.status == 400
     assert body["detail"].startswith("Model mismatch: requested model 'X' does not match")
+
+
+@pytest.mark.parametrize("input_", [{"type": "nope"}, {"type": "text"}, {"type": None}, {}])
+def test_malformed_fields_are_reported_before_a_model_mismatch(input_):
+    assert post("/embeddings", {"model": "X", "input": input_})[0].status == 422
 
 
 def test_an_endless_model_name_is_not_echoed_whole():
@@ -156,7 +164,7 @@ def test_an_endless_model_name_is_not_echoed_whole():
 @pytest.mark.parametrize(
     ("input_", "status", "detail"),
     [
-        ({"type": "nope"}, 400, "Invalid input type"),
+        ({"type": "nope", "text": "a"}, 400, "Invalid input type"),
         ({"type": "", "text": "a"}, 400, "Invalid input type"),
         (
             {"type": "image_file", "image_path": "a.png"},

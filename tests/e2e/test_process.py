@@ -19,8 +19,13 @@ def test_log_of_a_server_that_does_not_start_is_in_the_message(tmp_path: Path) -
 
 def test_a_failing_test_leaves_no_process_behind() -> None:
     seen: list[ServerProcess] = []
-    with pytest.raises(ZeroDivisionError), running() as server:
-        seen.append(server)
-        assert server.is_running()
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with running("--backend", "fake") as server:
+            seen.append(server)
+            assert server.is_running()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert not seen[0].is_running()

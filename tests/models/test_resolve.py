@@ -50,7 +50,7 @@ def test_old_and_new_pooling_keys_are_read(tmp_path: Path, config: dict, pooling
 @pytest.mark.parametrize(
     "config",
     [
-        {},
+        {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": False},
         {"pooling_mode": "attention"},
         {"pooling_mode": 3},
         {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
@@ -61,6 +61,23 @@ def test_pooling_that_cannot_be_honoured_is_refused(tmp_path: Path, config: dict
     tiny.write_json(folder / "1_Pooling/config.json", config)
     with pytest.raises(CheckpointError, match="pooling mode"):
         resolve(str(folder))
+
+
+def test_a_pooling_module_that_names_no_mode_takes_the_mean(tmp_path: Path) -> None:
+    folder = bert_with(tmp_path)
+    tiny.write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": 32})
+    model = resolve(str(folder))
+    assert model.text is not None
+    assert model.text.pooling == "mean"
+
+
+def test_a_pooling_folder_that_no_modules_json_lists_is_read(tmp_path: Path) -> None:
+    folder = bert_with(tmp_path, pooling="cls")
+    (folder / "modules.json").unlink()
+    model = resolve(str(folder))
+    assert model.text is not None
+    assert model.text.pooling == "cls"
+    assert origin(model, "pooling") == "1_Pooling/config.json"
 
 
 def test_a_flag_beats_the_checkpoint(tmp_path: Path) -> None:
@@ -205,6 +222,23 @@ def test_a_config_that_cannot_be_served_is_refused(
     folder = tiny.make_bert(tmp_path)
     tiny.write_json(folder / "config.json", {**tiny.bert.FAMILY.tiny, **change})
     with pytest.raises(CheckpointError, match=match):
+        resolve(str(folder))
+
+
+def test_the_model_type_stands_in_for_an_architecture(tmp_path: Path) -> None:
+    folder = tiny.make_bert(tmp_path)
+    config = {k: v for k, v in tiny.bert.FAMILY.tiny.items() if k != "architectures"}
+    tiny.write_json(folder / "config.json", config)
+    model = resolve(str(folder))
+    assert model.architecture == "BertModel"
+    assert origin(model, "family") == "config.json: model_type"
+
+
+@pytest.mark.parametrize("model_type", [None, "mystery", ["bert"]])
+def test_a_config_that_names_neither_says_so(tmp_path: Path, model_type: object) -> None:
+    folder = tiny.make_bert(tmp_path)
+    tiny.write_json(folder / "config.json", {"model_type": model_type})
+    with pytest.raises(CheckpointError, match="names no architecture"):
         resolve(str(folder))
 
 

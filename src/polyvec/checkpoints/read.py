@@ -44,6 +44,7 @@ class Checkpoint:
             the model in a sub-folder (``0_CLIPModel``).
         config: config.json.
         modules: modules.json, or None without one.
+        lone_pooling: The Pooling module of a ``1_Pooling`` folder that no modules.json lists.
         text_config: sentence_bert_config.json or a legacy twin, with its file's name.
         prompt_config: config_sentence_transformers.json.
         tokenizer_config: tokenizer_config.json.
@@ -55,25 +56,17 @@ class Checkpoint:
     root: Path
     config: Json
     modules: tuple[Module, ...] | None
+    lone_pooling: tuple[Module, ...]
     text_config: Setting
     prompt_config: Json
     tokenizer_config: Json
     image_config: Setting | None
 
     @property
-    def architecture(self) -> str:
-        """First class name in config.json.
-
-        Raises:
-            CheckpointError: There is none.
-        """
+    def architecture(self) -> str | None:
+        """First class name in config.json, or None."""
         names = self.config.get("architectures")
-        if isinstance(names, list) and names and isinstance(names[0], str):
-            return names[0]
-        raise CheckpointError(
-            "config.json names no architecture; its 'architectures' must list a class name",
-            param="architectures",
-        )
+        return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
 
     def weight_files(self) -> tuple[Path, ...]:
         """The model's safetensors files.
@@ -120,6 +113,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         root=root,
         config=_read_object(root / "config.json"),
         modules=modules,
+        lone_pooling=_lone_pooling(folder) if modules is None else (),
         text_config=_text_config(root),
         prompt_config=_read_object(folder / "config_sentence_transformers.json"),
         tokenizer_config=_read_object(root / "tokenizer_config.json"),
@@ -135,6 +129,11 @@ def _modules(folder: Path) -> tuple[Module, ...] | None:
     if not isinstance(entries, list) or not entries:
         raise CheckpointError("modules.json must be a list of modules")
     return tuple(_module(folder, entry) for entry in entries)
+
+
+def _lone_pooling(folder: Path) -> tuple[Module, ...]:
+    config = _read_object(folder / "1_Pooling/config.json")
+    return (Module("Pooling", "1_Pooling", config),) if config else ()
 
 
 def _module(folder: Path, entry: Any) -> Module:

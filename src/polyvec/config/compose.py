@@ -1,6 +1,7 @@
 """Settings → the options classes of the packages that use them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from polyvec.backends._base import BackendOptions
 from polyvec.config.load import Config, ModelSettings
@@ -49,10 +50,22 @@ def compose(config: Config) -> Plan:
 def served_model(settings: ModelSettings) -> ServedModel:
     """One model's reference, names and options."""
     fields = {name: found.value for name, found in settings.values.items()}
-    names = fields.pop("served_model_name") or (settings.reference,)
+    names = fields.pop("served_model_name") or _own_names(settings.reference)
     return ServedModel(
         reference=settings.reference,
         name=names[0],
         aliases=tuple(names[1:]),
         options=ModelOptions(**fields),
     )
+
+
+def _own_names(reference: str) -> tuple[str, ...]:
+    """Names of a model that was given none.
+
+    A folder is shown by its last part, since callers need not know where it lies; whoever does may
+    use the whole path, as with other servers.
+    """
+    folder = Path(reference).expanduser()
+    if not folder.is_dir():
+        return (reference,)
+    return tuple(dict.fromkeys((folder.resolve().name, reference)))

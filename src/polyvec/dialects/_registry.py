@@ -94,6 +94,10 @@ class RouteTable:
                 return owner.dialect, owner.route
         return None
 
+    def is_shared(self, call: Call) -> bool:
+        """Whether several dialects answer calls of this method and path."""
+        return any(len(owners.get(call.method, ())) > 1 for owners, _ in self._matches(call.path))
+
     def allowed_methods(self, path: str) -> tuple[str, ...]:
         """Return the methods answered at a path, sorted; empty when the path is unknown."""
         return tuple(sorted({method for owners, _ in self._matches(path) for method in owners}))

@@ -37,6 +37,20 @@ MAX_ECHOED_NAME_CHARS: Final = 256
 
 _VIDEO_REFUSAL: Final = "Video inputs are not supported by the active model"
 
+_PAYLOAD_FIELDS: Final = frozenset(
+    (
+        "text",
+        "image_url",
+        "image_base64",
+        "image_path",
+        "video_frames",
+        "video_url",
+        "video_base64",
+        "video_path",
+        "frames_manifest_path",
+    )
+)
+
 Location = tuple[str | int, ...]
 
 
@@ -89,12 +103,14 @@ def parse_model(body: Any) -> str:
     return _require_str(body, "model", ("body",))
 
 
-def parse_input(body: Mapping[str, Any]) -> Inputs:
-    """Return what a body's typed ``input`` object asks for.
+def parse_input(body: Mapping[str, Any]) -> Inputs | UnsupportedInputError:
+    """Return what a body's typed ``input`` object asks for, or why no vector is made for it.
+
+    The refusal is returned, not raised: the original checks the body first, then the model, and
+    only then what the type asks for.
 
     Raises:
         FieldError: A field that the type needs is missing or of the wrong type.
-        InvalidInputError: The type is unknown, or not supported by this server.
 
     Source: ``docs/user-guide/api-reference.md`` of the original's repository.
     """
@@ -110,7 +126,7 @@ def parse_input(body: Mapping[str, Any]) -> Inputs:
         return _images((image,), nested=False, what="Image")
     if kind == "video_frames":
         return _parse_frames(value, location)
-    raise _refuse(value, kind, location)
+    return _refusal(value, kind, location)
 
 
 def render(result: EmbedResult, *, nested: bool) -> Reply:
@@ -228,7 +244,7 @@ def _images(inputs: tuple[Input, ...], *, nested: bool, what: str) -> Inputs:
     return Inputs(inputs, nested=nested, modality="image", refusal=refusal)
 
 
-def _refuse(fields: Mapping[str, Any], kind: str, location: Location) -> InvalidInputError:
+def _refusal(fields: Mapping[str, Any], kind: str, location: Location) -> UnsupportedInputError:
     """Return the refusal of a type that no vector is made for, once its fields are well-formed."""
     if kind == "image_file":
         _require_str(fields, "image_path", location)
@@ -240,6 +256,9 @@ def _refuse(fields: Mapping[str, Any], kind: str, location: Location) -> Invalid
         return UnsupportedInputError(_VIDEO_REFUSAL)
     videos = {"video_url": "video_url", "video_base64": "video_base64", "video_file": "video_path"}
     if kind not in videos:
+        # The original chooses by fields: an object that has none of them is malformed.
+        if not fields.keys() & _PAYLOAD_FIELDS:
+            raise FieldError("missing", (*location, "text"), "Field required")
         return UnsupportedInputError("Invalid input type")
     _require_str(fields, videos[kind], location)
     if not isinstance(_require(fields, "segment_config", location), dict):
@@ -250,8 +269,11 @@ def _refuse(fields: Mapping[str, Any], kind: str, location: Location) -> Invalid
 
 async def _embed(call: Call, service: Service) -> Reply:
     body = call.json()
-    card = _find_card(parse_model(body), _cards(service))
+    requested = parse_model(body)
     parsed = parse_input(body)
+    card = _find_card(requested, _cards(service))
+    if isinstance(parsed, UnsupportedInputError):
+        raise parsed
     if parsed.modality not in card.modalities:
         raise UnsupportedInputError(parsed.refusal)
     if not parsed.inputs:

@@ -61,6 +61,7 @@ class Family:
     Attributes:
         name: The file's name.
         architectures: ``architectures[0]`` values of config.json it answers to.
+        model_types: ``model_type`` of config.json → architecture, for files that name no class.
         read_config: config.json → the typed config that its towers read.
         vocab_size: Token ids are below it.
         towers: By modality.
@@ -84,5 +85,6 @@ class Family:
     normalize: bool
     source: str
     key_endings: Mapping[str, str] = field(default_factory=dict)
+    model_types: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)

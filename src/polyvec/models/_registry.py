@@ -17,6 +17,21 @@ def families() -> tuple[Family, ...]:
     return tuple(import_module(f"polyvec.models.{name}").FAMILY for name in names)
 
 
+def architecture_of(model_type: object) -> str:
+    """The architecture of a config.json that names only its ``model_type``.
+
+    Raises:
+        CheckpointError: No family knows the type.
+    """
+    for family in families():
+        if isinstance(model_type, str) and model_type in family.model_types:
+            return family.model_types[model_type]
+    raise CheckpointError(
+        "config.json names no architecture: 'architectures' must list a class name",
+        param="architectures",
+    )
+
+
 def family_of(architecture: str) -> Family:
     """The family that computes an architecture.
 

@@ -17,7 +17,7 @@ from polyvec.errors import CheckpointError, ConfigError
 from polyvec.models._config import activation
 from polyvec.models._family import Dense, Family, Pooling, Tower
 from polyvec.models._model import ImageRules, Model, TextRules
-from polyvec.models._registry import aliases, family_of
+from polyvec.models._registry import aliases, architecture_of, family_of
 from polyvec.types import Setting
 
 _log = logging.getLogger(__name__)
@@ -99,17 +99,19 @@ def resolve(reference: str, options: ModelOptions | None = None) -> Model:
     options = options or ModelOptions()
     folder = locate(_repo_of(reference), revision=options.revision)
     checkpoint = read_checkpoint(folder)
-    family = family_of(checkpoint.architecture)
+    architecture = checkpoint.architecture or architecture_of(checkpoint.config.get("model_type"))
+    family = family_of(architecture)
     config = family.read_config(checkpoint.config)
     settings = _Settings()
-    settings.keep("family", family.name, "config.json: architectures")
+    named = "architectures" if checkpoint.architecture else "model_type"
+    settings.keep("family", family.name, f"config.json: {named}")
     dense = tuple(_dense_modules(checkpoint))
     text = _text_rules(checkpoint, family, config, options, settings)
     image = _image_rules(checkpoint, family, config, settings)
     dimensions = settings.keep("dimensions", *_dimensions(family, config, dense))
     return Model(
         checkpoint=reference,
-        architecture=checkpoint.architecture,
+        architecture=architecture,
         family=family,
         config=config,
         weights=_weights(checkpoint, family),
@@ -225,7 +227,7 @@ def _pooling(
         return cast(Pooling, settings.keep("pooling", "eos", "family"))
     if options.pooling is not None:
         return cast(Pooling, settings.keep("pooling", options.pooling, "--pooling"))
-    for module in checkpoint.modules or ():
+    for module in (*(checkpoint.modules or ()), *checkpoint.lone_pooling):
         if module.kind == "Pooling":
             pooling = _module_pooling(module)
             return cast(Pooling, settings.keep("pooling", pooling, f"{module.path}/config.json"))
@@ -248,6 +250,8 @@ def _module_pooling(module: Module) -> Pooling:
     mode = module.config.get("pooling_mode")
     chosen = list(mode) if isinstance(mode, list) else [] if mode is None else [mode]
     modes = [_POOLING.get(str(name)) for name in chosen]
+    if not modes and not _POOLING_FLAGS.keys() & module.config.keys():
+        modes = ["mean"]  # as the published class has it when its file says nothing
     if not modes:
         modes = [ours for key, ours in _POOLING_FLAGS.items() if module.config.get(key) is True]
     if len(modes) != 1 or modes[0] is None:

@@ -120,6 +120,12 @@ FAMILY = Family(
     # Files converted from TensorFlow, bert-base-uncased among them, keep its names.
     # Source: transformers conversion_mapping.
     key_endings={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},
+    model_types={
+        "bert": "BertModel",
+        "roberta": "RobertaModel",
+        "xlm-roberta": "XLMRobertaModel",
+        "camembert": "CamembertModel",
+    },
     ignored_keys=(r"pooler\..*", r"cls\..*", r"lm_head\..*", r"embeddings\.position_ids"),
     normalize=True,
     source="https://arxiv.org/abs/1810.04805",

@@ -75,7 +75,7 @@ def _section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     # Source: transformers CLIPConfig.
     for key in (f"{name}_dict", name):
         section = raw.get(key)
-        if isinstance(section, Mapping) and section:
+        if isinstance(section, Mapping):
             return section
     return {}
 
@@ -174,6 +174,7 @@ FAMILY = Family(
         ),
     },
     key_prefixes=(),
+    model_types={"clip": "CLIPModel"},
     ignored_keys=(
         r"logit_scale",
         r"(text|vision)_model\.embeddings\.position_ids",

@@ -206,7 +206,8 @@ class App:
     def _render(self, error: PolyvecError, exchange: _Exchange) -> Reply:
         """The error in the words of the dialect that was called."""
         call, dialect = exchange.call, exchange.dialect
-        if dialect is None:
+        # Before its body is read, a call to a shared path could be anybody's.
+        if dialect is None and (call.body or not self.routes.is_shared(call)):
             found = self.routes.resolve(call)
             dialect = found[0] if found else None
         reply = dialect.render_error(error, call) if dialect else render_error(error, call)
