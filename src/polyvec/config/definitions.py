@@ -149,7 +149,7 @@ def _model() -> tuple[Definition, ...]:
     text = values.text
     return (
         Definition("model", "served_model_name", (), values.listing(text),
-                   "name that callers use, then its aliases; the hub id or folder's name by default",
+                   "name that callers use, then its aliases; hub id or folder name by default",
                    "served-model-name", is_list=True),
         Definition("model", "revision", None, text, "branch, tag or commit on the hub", "revision"),
         Definition("model", "pooling", None, values.one_of(*POOLINGS),
