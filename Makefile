@@ -16,7 +16,7 @@ check: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check -I . README.md
+	$(BIN)/cog --check -I . README.md docs/performance.md
 
 unit: .venv/.test
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -27,7 +27,7 @@ fmt: .venv/.test
 
 # Rewrites the generated blocks of the documents.
 docs: .venv/.test
-	$(BIN)/cog -r -I . README.md
+	$(BIN)/cog -r -I . README.md docs/performance.md
 
 bench: .venv/.test
 	$(BIN)/python -m bench $(ARGS)

@@ -73,15 +73,16 @@ class Batch:
 class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
     """Draws training batches; batch ``i`` is a pure function of ``i``."""
 
-    def __init__(self, size: int, count: int, first: int = 0) -> None:
+    def __init__(self, size: int, count: int, first: int = 0, near: float = 0.6) -> None:
         """Sets the sizes.
 
         Args:
             size: Scenes in a batch.
             count: Batches in all.
             first: Number of the first batch.
+            near: Share of the scenes that bring near misses with them, in [0, 1].
         """
-        self._size, self._count, self._first = size, count, first
+        self._size, self._count, self._first, self._near = size, count, first, near
         self._tokenizer = build_tokenizer()
         self._tokenizer.enable_truncation(MAX_LENGTH)
         end = special_ids(self._tokenizer)[1]
@@ -101,7 +102,7 @@ class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
             The batch.
         """
         rng = random.Random(SEED * 1_000_003 + self._first + index)
-        scenes = training_scenes(self._size, rng)
+        scenes = training_scenes(self._size, rng, self._near)
         captions = [describe(scene, rng) for scene in scenes]
         pixels = np.stack([preprocess(render(scene, rng)) for scene in scenes])
         encoded = self._tokenizer.encode_batch([caption.text for caption in captions])
@@ -114,12 +115,13 @@ class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
         )
 
 
-def training_scenes(count: int, rng: random.Random) -> list[Scene]:
+def training_scenes(count: int, rng: random.Random, near: float = 0.6) -> list[Scene]:
     """Draws distinct scenes that are not held out, near misses among them.
 
     Args:
         count: How many.
         rng: Random stream.
+        near: Share of the drawn scenes that bring one to three near misses with them.
 
     Returns:
         ``count`` scenes. Many differ from another in a single attribute, because those are the
@@ -129,7 +131,7 @@ def training_scenes(count: int, rng: random.Random) -> list[Scene]:
     while len(scenes) < count:
         scene = draw_scene(rng)
         family = [scene]
-        if rng.random() < 0.6:
+        if rng.random() < near:
             family += [vary(scene, rng) for _ in range(rng.randint(1, 3))]
         scenes.update((one, None) for one in family if not is_held_out(one))
     return list(scenes)[:count]
@@ -463,6 +465,7 @@ class Plan:
         batch: Scenes in a batch.
         rate: Peak learning rate.
         first: Number of the first batch; a second run goes on where the first one stopped.
+        near: Share of the scenes that bring near misses with them.
         workers: Processes that draw batches.
         every: Steps between writes.
     """
@@ -472,6 +475,7 @@ class Plan:
     batch: int = 128
     rate: float = 2e-3
     first: int = 0
+    near: float = 0.6
     workers: int = 1
     every: int = 100
 
@@ -493,7 +497,7 @@ def train(folder: Path, plan: Plan, start: Path | None = None) -> None:
     heads = FieldHeads(model.projection_dim)
     optimizers = _optimizers(model, heads, plan.rate)
     started, mean_loss = time.monotonic(), 0.0
-    batches = Batches(plan.batch, plan.stop, plan.first)
+    batches = Batches(plan.batch, plan.stop, plan.first, plan.near)
     for step, batch in enumerate(_loader(batches, plan.workers)):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -534,6 +538,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first batch")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--near", type=float, default=0.6, help="share with near misses")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -544,6 +549,7 @@ def main() -> None:
         batch=arguments.batch,
         rate=arguments.rate,
         first=arguments.first,
+        near=arguments.near,
         workers=arguments.workers,
     )
     train(arguments.out, plan, arguments.start)
