@@ -10,7 +10,7 @@ import argparse
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class Encoder:
         Args:
             folder: A folder in the Hugging Face CLIP layout.
         """
-        self._model: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+        self._model = cast("Any", CLIPModel.from_pretrained(folder, dtype=torch.float32))
         self._model.eval()
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._processor = CLIPImageProcessorPil.from_pretrained(folder)

@@ -494,7 +494,7 @@ def train(folder: Path, plan: Plan, start: Path | None = None) -> None:
     if start is not None:
         read_weights(model, start)
     model.train()
-    heads = FieldHeads(model.projection_dim)
+    heads = FieldHeads(model.visual_projection.out_features)
     optimizers = _optimizers(model, heads, plan.rate)
     started, mean_loss = time.monotonic(), 0.0
     batches = Batches(plan.batch, plan.stop, plan.first, plan.near)

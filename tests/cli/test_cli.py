@@ -149,3 +149,13 @@ def test_serve_answers_and_stops_on_sigterm() -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    process = started("-m", "polyvec", "config", "show")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(30) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()

@@ -1,6 +1,7 @@
 """The command line: one file for each subcommand, imported only when it runs."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,11 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
     except PolyvecError as error:
         print(f"polyvec: error: {error.message}", file=sys.stderr)
         return _USAGE_EXIT
     except KeyboardInterrupt:
         return _INTERRUPTED_EXIT
+    except BrokenPipeError:  # `polyvec config show | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return status
 
 
