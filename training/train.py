@@ -46,7 +46,7 @@ HEADS_WEIGHT = 0.3
 """First weight of the heads' loss; it falls to 0, so that the end is CLIP's loss alone."""
 
 # quick_gelu(x) is x * sigmoid(1.702 x), which is silu(1.702 x) / 1.702. Training uses silu, for
-# which torch has a fused kernel (a third of the time of a step), and the factor moves into the
+# which torch has a fused kernel (a fifth of the time of a step), and the factor moves into the
 # weights around it when they are written.
 _TRAINED_ACTIVATION = "silu"
 _QUICK_GELU_FACTOR = 1.702
@@ -73,7 +73,9 @@ class Batch:
 class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
     """Draws training batches; batch ``i`` is a pure function of ``i``."""
 
-    def __init__(self, size: int, count: int, first: int = 0, near: float = 0.6) -> None:
+    def __init__(
+        self, size: int, count: int, *, first: int = 0, near: float = 0.6, counts: float = 0.0
+    ) -> None:
         """Sets the sizes.
 
         Args:
@@ -81,8 +83,10 @@ class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
             count: Batches in all.
             first: Number of the first batch.
             near: Share of the scenes that bring near misses with them, in [0, 1].
+            counts: Share of the scenes that are counts beyond those of the usual mixture.
         """
-        self._size, self._count, self._first, self._near = size, count, first, near
+        self._size, self._count, self._first = size, count, first
+        self._near, self._counts = near, counts
         self._tokenizer = build_tokenizer()
         self._tokenizer.enable_truncation(MAX_LENGTH)
         end = special_ids(self._tokenizer)[1]
@@ -102,7 +106,7 @@ class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
             The batch.
         """
         rng = random.Random(SEED * 1_000_003 + self._first + index)
-        scenes = training_scenes(self._size, rng, self._near)
+        scenes = training_scenes(self._size, rng, self._near, self._counts)
         captions = [describe(scene, rng) for scene in scenes]
         pixels = np.stack([preprocess(render(scene, rng)) for scene in scenes])
         encoded = self._tokenizer.encode_batch([caption.text for caption in captions])
@@ -115,13 +119,16 @@ class Batches(Dataset[Batch]):  # type: ignore[misc]  # torch is untyped here
         )
 
 
-def training_scenes(count: int, rng: random.Random, near: float = 0.6) -> list[Scene]:
+def training_scenes(
+    count: int, rng: random.Random, near: float = 0.6, counts: float = 0.0
+) -> list[Scene]:
     """Draws distinct scenes that are not held out, near misses among them.
 
     Args:
         count: How many.
         rng: Random stream.
         near: Share of the drawn scenes that bring one to three near misses with them.
+        counts: Share of the drawn scenes that are counts beyond those of the usual mixture.
 
     Returns:
         ``count`` scenes. Many differ from another in a single attribute, because those are the
@@ -129,7 +136,7 @@ def training_scenes(count: int, rng: random.Random, near: float = 0.6) -> list[S
     """
     scenes: dict[Scene, None] = {}
     while len(scenes) < count:
-        scene = draw_scene(rng)
+        scene = draw_scene(rng, "count" if counts and rng.random() < counts else None)
         family = [scene]
         if rng.random() < near:
             family += [vary(scene, rng) for _ in range(rng.randint(1, 3))]
@@ -187,7 +194,7 @@ class FieldHeads(nn.Module):  # type: ignore[misc]
     """Reads the fields of the specification off both towers' embeddings, in training only.
 
     The contrastive loss alone teaches what a batch happens to ask for. Asked for every field by
-    name as well, the towers learn shapes, places and numbers in far fewer steps.
+    name as well, the model reached the same contrastive loss in a quarter to a third fewer steps.
     """
 
     def __init__(self, width: int) -> None:
@@ -225,8 +232,9 @@ class FieldHeads(nn.Module):  # type: ignore[misc]
 class Muon(torch.optim.Optimizer):  # type: ignore[misc]
     """Momentum whose update is orthogonalised, for weight matrices.
 
-    It needs about half as many steps here as AdamW. torch's own version works in bfloat16, which
-    processors without such instructions emulate slowly; this one stays in float32.
+    Small transformers are known to learn in fewer steps with it than with AdamW. torch's own
+    version works in bfloat16, which processors without such instructions emulate slowly; this one
+    stays in float32.
     """
 
     def __init__(self, params: list[nn.Parameter], lr: float, decay: float = 0.02) -> None:
@@ -466,6 +474,7 @@ class Plan:
         rate: Peak learning rate.
         first: Number of the first batch; a second run goes on where the first one stopped.
         near: Share of the scenes that bring near misses with them.
+        counts: Share of the scenes that are counts beyond those of the usual mixture.
         workers: Processes that draw batches.
         every: Steps between writes.
     """
@@ -476,6 +485,7 @@ class Plan:
     rate: float = 2e-3
     first: int = 0
     near: float = 0.6
+    counts: float = 0.0
     workers: int = 1
     every: int = 100
 
@@ -497,7 +507,7 @@ def train(folder: Path, plan: Plan, start: Path | None = None) -> None:
     heads = FieldHeads(model.visual_projection.out_features)
     optimizers = _optimizers(model, heads, plan.rate)
     started, mean_loss = time.monotonic(), 0.0
-    batches = Batches(plan.batch, plan.stop, plan.first, plan.near)
+    batches = Batches(plan.batch, plan.stop, first=plan.first, near=plan.near, counts=plan.counts)
     for step, batch in enumerate(_loader(batches, plan.workers)):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -539,6 +549,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--near", type=float, default=0.6, help="share with near misses")
+    parser.add_argument("--counts", type=float, default=0.0, help="share of extra counts")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -550,6 +561,7 @@ def main() -> None:
         rate=arguments.rate,
         first=arguments.first,
         near=arguments.near,
+        counts=arguments.counts,
         workers=arguments.workers,
     )
     train(arguments.out, plan, arguments.start)

@@ -288,10 +288,9 @@ async def test_body_over_the_limit_is_refused_in_every_form(
     elif form == "chunked":
         content = too_much()
     (answer,) = await among_neighbours(server, expected, sent(server, path, content, headers))
-    if path == "/embeddings":
-        assert_mmes_error(answer, 413, str(LIMIT_BODY_BYTES))
-    else:
-        assert_openai_error(answer, 413, "payload_too_large")
+    # Whose call it is cannot be known without its body, so a shared path answers in both shapes.
+    assert_openai_error(answer, 413, "payload_too_large")
+    assert str(LIMIT_BODY_BYTES) in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +304,7 @@ async def test_wrong_keys_open_nothing(
     bad = [sent(server, path, good, headers) for path in ("/v1/embeddings", "/embeddings")]
     ours, theirs = await among_neighbours(server, expected, *bad)
     assert_openai_error(ours, 401, "invalid_api_key")
-    assert_mmes_error(theirs, 401, "API key")
+    assert_openai_error(theirs, 401, "invalid_api_key")
     assert ours.headers["www-authenticate"] == theirs.headers["www-authenticate"] == "Bearer"
 
 

@@ -1,6 +1,7 @@
 """The server's own routes, as a dialect of their own: probes, metrics, version, front page."""
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -38,10 +39,16 @@ def problem(
 
     OpenAI's read ``error``, pymilvus ``message``, Jina's and FastAPI's users ``detail``.
     """
-    kind = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
-    error = {"message": message, "type": kind, "param": None, "code": code}
+    error = {"message": message, "type": _kind(status), "param": None, "code": code}
     body = {"error": error, "message": message, "detail": message}
     return Reply(status, orjson.dumps(body), headers or {})
+
+
+def _kind(status: int) -> str:
+    """OpenAI's ``type`` of an error."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return "authentication_error"
+    return "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
 
 
 def render_error(error: PolyvecError, call: Call) -> Reply:
