@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Modality = Literal["text", "image"]
 Truncate = Literal["end", "start", "none"]
+Output = Literal["dense", "sparse", "tokens", "score"]
+"""What a model makes of an input: one vector; weights of a few vocabulary entries; one vector per
+token; or a cross-encoder's scores of a pair."""
 Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
@@ -75,7 +78,15 @@ class Image:
     source: Source
 
 
-Part = Text | Tokens | Image
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts that a cross-encoder reads together."""
+
+    first: str
+    second: str
+
+
+Part = Text | Tokens | Image | Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,9 @@ class EmbedRequest:
             the server's default.
         prompt_name: One of the checkpoint's prompts, put before every text, or None for the
             checkpoint's default prompt.
+        task: Name of an adapter (jina-embeddings-v3), or None for none; the checkpoint's prompt of
+            the same name goes with it unless ``prompt_name`` says otherwise.
+        outputs: What to give for each input, or None for the model's main output.
         priority: Lower runs earlier; 0 is normal.
         cache_salt: Results are shared only between requests of equal salt.
     """
@@ -114,22 +128,44 @@ class EmbedRequest:
     normalize: bool | None = None
     truncate: Truncate | None = None
     prompt_name: str | None = None
+    task: str | None = None
+    outputs: tuple[Output, ...] | None = None
     priority: int = 0
     cache_salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
-    """The vector of one input.
+class SparseVector:
+    """A vector with few entries other than zero.
 
     Attributes:
-        vector: Shape (D,), float32, finite.
+        indexes: Shape (N,), token ids of the vocabulary, rising.
+        values: Shape (N,), float32, positive.
+    """
+
+    indexes: IntArray
+    values: Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What the model makes of one input: the outputs that were asked for.
+
+    Attributes:
+        vector: Shape (D,), float32, finite; (0,) when ``dense`` was not asked for.
         num_tokens: Tokens the model read, special tokens included; patches are not counted, so 0
             for an image.
+        sparse: None when ``sparse`` was not asked for.
+        token_vectors: Shape (L, K), float32; None when ``tokens`` was not asked for.
+        scores: Shape (N,), float32, one per label, activated; None when ``score`` was not asked
+            for.
     """
 
     vector: Float32Array
     num_tokens: int
+    sparse: SparseVector | None = None
+    token_vectors: Float32Array | None = None
+    scores: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +213,9 @@ class ModelCard:
         dimensions: Native vector length D.
         matryoshka: Shorter lengths that may be asked for; empty when none.
         max_input_tokens: Longest text in tokens, special ones included; None without a text tower.
+        outputs: What it gives for a text, the main output first.
+        prompts: Prompt name → prefix.
+        tasks: Adapters that a request may choose.
         device: Where it runs, such as ``cpu``.
         dtype: Precision in force, such as ``float32``.
         backend: Runtime's name.
@@ -198,3 +237,6 @@ class ModelCard:
     backend: str
     created: int
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    outputs: tuple[Output, ...] = ("dense",)
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()

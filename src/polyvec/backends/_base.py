@@ -1,10 +1,11 @@
 """What the engine asks of a runtime: load a model, then run batches of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from polyvec.models._model import Model
-from polyvec.types import Float32Array, IntArray, Modality
+from polyvec.types import Float32Array, IntArray, Modality, Output
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -31,10 +32,16 @@ class TokenBatch:
     Attributes:
         ids: Shape (T,), all texts after one another, no padding.
         lengths: Shape (B,), tokens of each text; every one is at least 1 and they sum to T.
+        segments: Shape (T,), 0 in the first text of a pair and 1 in the second; None for all 0.
+        skipped: Shape (B,), leading tokens of each text that pooling leaves out; None for none.
+        adapter: Index of the adapter that all texts go through, or None for none.
     """
 
     ids: IntArray
     lengths: IntArray
+    segments: IntArray | None = None
+    skipped: IntArray | None = None
+    adapter: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,27 @@ class Session(Protocol):
             alone: No other session runs now and nothing waits, so the batch may take every core.
 
         Returns:
-            Shape (B, D), float32, owned by the caller, not normalised. A text or image whose
-            states are not finite gives a non-finite row and leaves the other rows as they are.
+            The model's main output: shape (B, D), or (T, D) where that is one per token; float32,
+            owned by the caller, not normalised. A text or image whose states are not finite gives a
+            non-finite row and leaves the other rows as they are.
+
+        Raises:
+            InferenceError: The runtime failed.
+        """
+        ...
+
+    def run_outputs(
+        self, batch: TokenBatch, outputs: tuple[Output, ...], *, alone: bool = False
+    ) -> Mapping[Output, Float32Array]:
+        """Several outputs of the text tower from one forward pass.
+
+        Args:
+            batch: What to embed.
+            outputs: Of `Model.outputs`.
+            alone: As in `run`.
+
+        Returns:
+            By output, (B, N) or (T, N); see `Head.gives`.
 
         Raises:
             InferenceError: The runtime failed.

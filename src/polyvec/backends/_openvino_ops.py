@@ -1,7 +1,7 @@
 """`Ops` lowered to OpenVINO graph nodes.
 
-`GraphOps` holds what does not depend on the batch's layout. `PackedTextOps` lays texts end to end;
-`ImageOps` has sequences of one length, so its tokens are simply (B, N, D).
+`GraphOps` holds what does not depend on the batch's layout; `ImageOps` has sequences of one length,
+so its tokens are simply (B, N, D). Texts are in `polyvec.backends._openvino_text`.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +11,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as op
 
-from polyvec.backends._packing import MASKED
 from polyvec.backends._parameters import Parameters, check_rows
-from polyvec.models._family import Dense, Pooling
 from polyvec.models._ops import Activation
 
 Node = Any
@@ -32,12 +30,13 @@ _ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {
 }
 
 
-def _ints(*values: int) -> Node:
+def ints(*values: int) -> Node:
+    """A constant of whole numbers."""
     return op.constant(np.array(values, np.int32))
 
 
-_FIRST_AXIS = 0
-_LAST_AXIS = -1
+FIRST_AXIS = 0
+LAST_AXIS = -1
 
 
 class GraphOps:
@@ -45,35 +44,47 @@ class GraphOps:
 
     Args:
         parameters: Weights, which must stay mapped as long as the compiled model lives.
-        picks_one: Whether pooling keeps one token.
     """
 
-    def __init__(self, parameters: Parameters, *, picks_one: bool) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
-        self._picks_one = picks_one
         self._constants: dict[str, Node] = {}
-        self.inputs: list[Any] = []
-        """Graph inputs in the order in which batches are fed."""
+        self._inputs: dict[str, Node] = {}
 
     def _input(self, name: str, shape: Sequence[int], kind: type[np.generic]) -> Node:
-        node = op.parameter(list(shape), kind, name=name)
-        node.output(0).get_tensor().set_names({name})
-        self.inputs.append(node)
-        return node
+        """The graph input of this name, made when it is first asked for."""
+        if name not in self._inputs:
+            node = op.parameter(list(shape), kind, name=name)
+            node.output(0).get_tensor().set_names({name})
+            self._inputs[name] = node
+        return self._inputs[name]
+
+    @property
+    def inputs(self) -> dict[str, Node]:
+        """Graph inputs by name, in the order in which batches are fed."""
+        return self._inputs
 
     # Parameters.
 
-    def parameter(self, name: str) -> Node:
-        """A weight as float32; half precision stays so in memory and is widened in the kernels."""
-        if name not in self._constants:
-            self._constants[name] = self._constant(self._parameters.use(name))
-        return self._constants[name]
+    def parameter(self, name: str, rows: tuple[int, int] | None = None) -> Node:
+        """A weight as float32; half precision stays so in memory and is widened in the kernels.
 
-    def _constant(self, name: str) -> Node:
+        Args:
+            name: As in the checkpoint.
+            rows: Only these of its first axis, from the first up to before the second.
+        """
+        key = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
+        if key not in self._constants:
+            self._constants[key] = self._constant(
+                self._parameters.use(name), slice(*rows or (None,))
+            )
+        return self._constants[key]
+
+    def _constant(self, name: str, rows: slice) -> Node:
         weights = self._parameters.weights
-        array, dtype = weights.array(name), weights.entry(name).dtype
+        array, dtype = weights.array(name)[rows], weights.entry(name).dtype
         if dtype not in _SHARED_TYPES or not array.flags.aligned:
-            return op.constant(weights.float32(name))
+            return op.constant(weights.float32(name)[rows])
         tensor = ov.Tensor(array, ov.Shape(list(array.shape)), _SHARED_TYPES[dtype])
         constant = ov.op.Constant(tensor, True)
         if dtype == "F32":
@@ -87,23 +98,39 @@ class GraphOps:
         """Rows of the table ``name.weight``."""
         table = self.parameter(f"{name}.weight")
         check_rows(name, self._parameters.weights.entry(f"{name}.weight").shape[0], rows)
-        return op.gather(table, ids, _ints(_FIRST_AXIS))
+        return op.gather(table, ids, ints(FIRST_AXIS))
 
     def first_row(self, name: str) -> Node:
         """Row 0 of the table ``name.weight``, (1, D)."""
-        return self.embedding(_ints(0), name, rows=1)
+        return self.embedding(ints(0), name, rows=1)
 
-    def linear(self, x: Node, name: str, *, bias: bool = True) -> Node:
+    def linear(
+        self, x: Node, name: str, *, bias: bool = True, rows: tuple[int, int] | None = None
+    ) -> Node:
         """``x @ weight.T + bias``."""
-        out = op.matmul(x, self.parameter(f"{name}.weight"), False, True)
+        out = op.matmul(x, self.parameter(f"{name}.weight", rows), False, True)
+        return op.add(out, self.parameter(f"{name}.bias", rows)) if bias else out
+
+    def layer_norm(self, x: Node, name: str, *, eps: float, bias: bool = True) -> Node:
+        """Zero mean and unit variance over the last axis, then scale and shift."""
+        out = op.mvn(x, ints(LAST_AXIS), True, eps, "inside_sqrt")
+        if not name:
+            return out
+        out = op.multiply(out, self.parameter(f"{name}.weight"))
         return op.add(out, self.parameter(f"{name}.bias")) if bias else out
 
-    def layer_norm(self, x: Node, name: str, *, eps: float) -> Node:
-        """Zero mean and unit variance over the last axis, then scale and shift."""
-        normed = op.mvn(x, _ints(_LAST_AXIS), True, eps, "inside_sqrt")
-        return op.add(
-            op.multiply(normed, self.parameter(f"{name}.weight")), self.parameter(f"{name}.bias")
-        )
+    def rms_norm(
+        self, x: Node, name: str, *, eps: float, offset: float = 0.0, heads: int = 1
+    ) -> Node:
+        """Unit mean square over the last axis, then scale; spelled as the plugin fuses it."""
+        weight = self._parameters.weights.float32(self._parameters.use(f"{name}.weight"))
+        split = op.reshape(x, ints(0, heads, -1), True) if heads > 1 else x
+        square = op.power(split, op.constant(np.float32(2)))
+        mean = op.reduce_mean(square, ints(LAST_AXIS), True)
+        root = op.sqrt(op.add(mean, op.constant(np.float32(eps))))
+        normed = op.multiply(split, op.divide(op.constant(np.float32(1)), root))
+        out = op.multiply(normed, op.constant(weight + np.float32(offset)))
+        return op.reshape(out, ints(0, -1), True) if heads > 1 else out
 
     def conv2d(self, x: Node, name: str, *, stride: int, bias: bool = False) -> Node:
         """(B, C, H, W) → (B, C', H', W'), no padding."""
@@ -112,7 +139,7 @@ class GraphOps:
         )
         if not bias:
             return out
-        return op.add(out, op.reshape(self.parameter(f"{name}.bias"), _ints(1, -1, 1, 1), False))
+        return op.add(out, op.reshape(self.parameter(f"{name}.bias"), ints(1, -1, 1, 1), False))
 
     # Arithmetic.
 
@@ -120,126 +147,84 @@ class GraphOps:
         """Sum, with broadcasting."""
         return op.add(x, y)
 
+    def multiply(self, x: Node, y: Node) -> Node:
+        """Elementwise product, with broadcasting."""
+        return op.multiply(x, y)
+
+    def scale(self, x: Node, factor: float) -> Node:
+        """``x * factor``."""
+        return op.multiply(x, op.constant(np.float32(factor)))
+
     def activation(self, x: Node, kind: Activation) -> Node:
         """Elementwise."""
         return _ACTIVATIONS[kind](x)
 
-    def dense(self, rows: Node, layers: Sequence[Dense]) -> Node:
-        """Projections after pooling."""
-        for layer in layers:
-            rows = self.linear(rows, layer.name, bias=layer.bias)
-            if layer.activation is not None:
-                rows = self.activation(rows, layer.activation)
-        return rows
-
-    # Sequences.
-
-    def picks(self) -> bool:
-        """True when pooling keeps one token of each sequence."""
-        return self._picks_one
-
-    def _attend(self, q: Node, k: Node, v: Node, *, heads: int, mask: Node | None) -> Node:
-        """Attention over (B, L, D) nodes; ``q`` may have another L. Returns (B, L, D)."""
-        split = [self._split_heads(x, heads) for x in (q, k, v)]
-        out = (
-            op.scaled_dot_product_attention(*split)
-            if mask is None
-            else op.scaled_dot_product_attention(*split, mask)
-        )
-        return op.reshape(op.transpose(out, _ints(0, 2, 1, 3)), _ints(0, 0, -1), True)
-
-    @staticmethod
-    def _split_heads(x: Node, heads: int) -> Node:
-        width = x.get_output_partial_shape(0)[2].get_length() // heads
-        return op.transpose(op.reshape(x, _ints(0, 0, heads, width), True), _ints(0, 2, 1, 3))
+    def log1p_relu(self, x: Node) -> Node:
+        """``log(1 + max(x, 0))``, elementwise."""
+        return op.log(op.add(op.relu(x), op.constant(np.float32(1))))
 
 
-class PackedTextOps(GraphOps):
-    """Texts laid end to end: tokens are (T, D), rows are (B, D).
+def attend(  # noqa: PLR0913  (what `ops.attention` may ask for)
+    q: Node,
+    k: Node,
+    v: Node,
+    *,
+    heads: int,
+    kv_heads: int | None = None,
+    mask: Node | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> Node:
+    """Attention over (B, L, D) nodes; ``q`` may have another L.
 
-    Only attention and pooling see a (B, L) view; see `polyvec.backends._packing` for the arrays.
+    Args:
+        q: Queries.
+        k: Keys.
+        v: Values.
+        heads: Query heads.
+        kv_heads: Key and value heads, None for as many.
+        mask: Added to scores, (B or 1, heads or 1, Lq or 1, Lk).
+        scale: Factor on scores, None for ``head_width ** -0.5``.
+        softcap: Bound of scores, None for none.
+
+    Returns:
+        (B, Lq, D).
     """
+    q = _split_heads(q, heads)
+    k, v = (_shared_heads(_split_heads(x, kv_heads or heads), heads, kv_heads) for x in (k, v))
+    if softcap is None:
+        rest = [] if mask is None else [mask]
+        if scale is not None:
+            rest = [mask or op.constant(np.float32(0)), op.constant(np.float32(scale))]
+        out = op.scaled_dot_product_attention(q, k, v, *rest)
+    else:
+        width = q.get_output_partial_shape(0)[3].get_length()
+        factor = op.constant(np.float32((scale or width**-0.5) / softcap))
+        scores = op.matmul(op.multiply(q, factor), k, False, True)
+        scores = op.multiply(op.tanh(scores), op.constant(np.float32(softcap)))
+        scores = scores if mask is None else op.add(scores, mask)
+        out = op.matmul(op.softmax(scores, LAST_AXIS), v, False, False)
+    return op.reshape(op.transpose(out, ints(0, 2, 1, 3)), ints(0, 0, -1), True)
 
-    def __init__(self, parameters: Parameters, pooling: Pooling) -> None:
-        super().__init__(parameters, picks_one=pooling in ("cls", "last", "eos"))
-        self._pooling = pooling
-        self._ids = self._input("ids", [-1], np.int32)
-        self._positions = self._input("positions", [-1], np.int32)
-        self._gather = self._input("gather", [-1, -1], np.int32)
-        self._scatter = self._input("scatter", [-1], np.int32)
-        self._key_mask = self._input("key_mask", [-1, -1], np.float32)
-        self._picked = self._input("picked", [-1], np.int32)
-        self._picked_mask = self._input("picked_mask", [-1, -1], np.float32)
-        self._pool_weights = self._input("pool_weights", [-1, -1], np.float32)
-        self._masks: dict[str, Node] = {}
 
-    def token_ids(self) -> Node:
-        """(T,)."""
-        return self._ids
+def _split_heads(x: Node, heads: int) -> Node:
+    width = x.get_output_partial_shape(0)[2].get_length() // heads
+    return op.transpose(op.reshape(x, ints(0, 0, heads, width), True), ints(0, 2, 1, 3))
 
-    def positions(self, *, offset: int = 0) -> Node:
-        """(T,)."""
-        return op.add(self._positions, _ints(offset)) if offset else self._positions
 
-    def attention(
-        self, q: Node, k: Node, v: Node, *, heads: int, causal: bool = False, picked: bool = False
-    ) -> Node:
-        """Attention within each text."""
-        k, v = self._by_text(k), self._by_text(v)
-        mask = self._mask(causal=causal, picked=picked)
-        if picked:
-            out = self._attend(op.unsqueeze(q, _ints(1)), k, v, heads=heads, mask=mask)
-            return op.squeeze(out, _ints(1))
-        out = self._attend(self._by_text(q), k, v, heads=heads, mask=mask)
-        width = out.get_output_partial_shape(0)[2].get_length()
-        return op.gather(
-            op.reshape(out, _ints(-1, width), False), self._scatter, _ints(_FIRST_AXIS)
-        )
-
-    def pick(self, x: Node) -> Node:
-        """(T, D) → (B, D)."""
-        return op.gather(x, self._picked, _ints(_FIRST_AXIS))
-
-    def pool(self, x: Node) -> Node:
-        """(T, D) → (B, D)."""
-        if self._picks_one:
-            return self.pick(x)
-        by_text = self._by_text(x)
-        if self._pooling == "max":  # slots beyond a text repeat its last token
-            return op.reduce_max(by_text, _ints(1), False)
-        weighted = op.multiply(by_text, op.unsqueeze(self._pool_weights, _ints(2)))
-        return op.reduce_sum(weighted, _ints(1), False)
-
-    def _by_text(self, x: Node) -> Node:
-        """(T, D) → (B, L, D)."""
-        return op.gather(x, self._gather, _ints(_FIRST_AXIS))
-
-    def _mask(self, *, causal: bool, picked: bool) -> Node:
-        kind = f"{causal}{picked}"
-        if kind not in self._masks:
-            self._masks[kind] = self._build_mask(causal=causal, picked=picked)
-        return self._masks[kind]
-
-    def _build_mask(self, *, causal: bool, picked: bool) -> Node:
-        if not causal:
-            return op.unsqueeze(self._key_mask, _ints(1, 2))  # (B, 1, 1, L)
-        if picked:
-            return op.unsqueeze(self._picked_mask, _ints(1, 2))
-        # Texts start at slot 0, so what stands before a token is never beyond its text.
-        width = op.squeeze(
-            op.gather(op.shape_of(self._gather, "i32"), _ints(1), _ints(0)), _ints(0)
-        )
-        slots = op.range(op.constant(np.int32(0)), width, op.constant(np.int32(1)), "i32")
-        seen = op.less_equal(op.unsqueeze(slots, _ints(0)), op.unsqueeze(slots, _ints(1)))
-        mask = op.select(seen, op.constant(np.float32(0)), op.constant(MASKED))
-        return op.unsqueeze(mask, _ints(0, 1))  # (1, 1, L, L)
+def _shared_heads(x: Node, heads: int, kv_heads: int | None) -> Node:
+    """Repeat each key or value head for the query heads that share it."""
+    if kv_heads is None or kv_heads == heads:
+        return x
+    owners = np.repeat(np.arange(kv_heads, dtype=np.int32), heads // kv_heads)
+    return op.gather(x, op.constant(owners), ints(1))
 
 
 class ImageOps(GraphOps):
     """Pictures of one size: tokens are (B, N, D), rows are (B, D)."""
 
     def __init__(self, parameters: Parameters, *, image_size: int, num_tokens: int) -> None:
-        super().__init__(parameters, picks_one=True)
+        super().__init__(parameters)
         self._num_tokens = num_tokens
         self._pixels = self._input("pixels", [-1, 3, image_size, image_size], np.float32)
 
@@ -253,30 +238,39 @@ class ImageOps(GraphOps):
 
     def grid_tokens(self, x: Node) -> Node:
         """(B, C, H', W') → (B, N, C)."""
-        return op.transpose(op.reshape(x, _ints(0, 0, -1), True), _ints(0, 2, 1))
+        return op.transpose(op.reshape(x, ints(0, 0, -1), True), ints(0, 2, 1))
 
     def prepend(self, x: Node, name: str) -> Node:
         """(B, N, D) → (B, N+1, D)."""
         width = x.get_output_partial_shape(0)[2].get_length()
-        batch = op.gather(op.shape_of(x, "i32"), _ints(0), _ints(0))
-        shape = op.concat([batch, _ints(1, width)], 0)
-        first = op.broadcast(op.reshape(self.parameter(name), _ints(1, 1, width), False), shape)
+        batch = op.gather(op.shape_of(x, "i32"), ints(0), ints(0))
+        shape = op.concat([batch, ints(1, width)], 0)
+        first = op.broadcast(op.reshape(self.parameter(name), ints(1, 1, width), False), shape)
         return op.concat([first, x], 1)
 
+    def picks(self) -> bool:
+        """The class token is kept."""
+        return True
+
     def attention(
-        self, q: Node, k: Node, v: Node, *, heads: int, causal: bool = False, picked: bool = False
+        self, q: Node, k: Node, v: Node, *, heads: int, scale: float | None = None, **asked: Any
     ) -> Node:
-        """Attention within each picture; nothing is masked."""
-        if causal:
-            raise ValueError("pictures have no causal attention")
+        """Attention within each picture; nothing is masked.
+
+        Raises:
+            ValueError: A form of attention is asked for that pictures do not have.
+        """
+        picked = asked.pop("picked", False)
+        if any(asked.values()):
+            raise ValueError(f"pictures have no attention with {', '.join(asked)}")
         if not picked:
-            return self._attend(q, k, v, heads=heads, mask=None)
-        out = self._attend(op.unsqueeze(q, _ints(1)), k, v, heads=heads, mask=None)
-        return op.squeeze(out, _ints(1))
+            return attend(q, k, v, heads=heads, scale=scale)
+        out = attend(op.unsqueeze(q, ints(1)), k, v, heads=heads, scale=scale)
+        return op.squeeze(out, ints(1))
 
     def pick(self, x: Node) -> Node:
         """(B, N, D) → (B, D), the class token."""
-        return op.squeeze(op.slice(x, _ints(0), _ints(1), _ints(1), _ints(1)), _ints(1))
+        return op.squeeze(op.slice(x, ints(0), ints(1), ints(1), ints(1)), ints(1))
 
     def pool(self, x: Node) -> Node:
         """(B, N, D) → (B, D), the class token."""

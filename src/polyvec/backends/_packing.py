@@ -6,16 +6,17 @@ that view beyond its text repeats the text's own last token: so a text whose sta
 can only ever spoil itself.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyvec.backends._base import TokenBatch
-from polyvec.models._family import Pooling
+from polyvec.models._family import ONE_TOKEN, Pooling
 from polyvec.types import Float32Array, IntArray
 
 Int32Array = NDArray[np.int32]
+Array = NDArray[Any]
 
 _STEPS = ((4, 32), (8, 64), (16, 128), (32, 512))
 _LAST_STEP = 64
@@ -23,32 +24,6 @@ _LAST_STEP = 64
 MASKED = np.float32(-3e38)
 """Added to the score of a key that must not be seen. Not -inf: a row that is masked as a whole
 would become NaN."""
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """Arrays of one batch; T and L are rounded up, surplus rows are never read.
-
-    Attributes:
-        ids: (T,) token ids.
-        positions: (T,) place of each token in its text.
-        gather: (B, L) row of each slot.
-        scatter: (T,) slot of each row, counted over B·L.
-        key_mask: (B, L) 0 for a token of the text, `MASKED` beyond it.
-        picked: (B,) row that pooling keeps of each text.
-        picked_mask: (B, L) like ``key_mask``, and beyond the picked token too: what it sees when
-            attention is causal.
-        pool_weights: (B, L) weight of each token in a mean.
-    """
-
-    ids: Int32Array
-    positions: Int32Array
-    gather: Int32Array
-    scatter: Int32Array
-    key_mask: Float32Array
-    picked: Int32Array
-    picked_mask: Float32Array
-    pool_weights: Float32Array
 
 
 def round_up(count: int) -> int:
@@ -60,13 +35,29 @@ def round_up(count: int) -> int:
     return -(-count // step) * step
 
 
-def pack(batch: TokenBatch, pooling: Pooling, eos_token_id: int | None) -> Packed:
+def pack(
+    batch: TokenBatch, poolings: tuple[Pooling, ...], eos_token_id: int | None
+) -> dict[str, Array]:
     """Lay out a batch.
+
+    T and L are rounded up; surplus rows are never read.
 
     Args:
         batch: Texts end to end.
-        pooling: Decides ``picked`` and ``pool_weights``.
+        poolings: Decide ``picked.*`` and ``weights.*``.
         eos_token_id: For ``eos`` pooling; see `Tower.eos_token_id`.
+
+    Returns:
+        Graph inputs by name:
+
+        - ``ids`` (T,) token ids, ``positions`` (T,) place of each token in its text, ``segments``
+          (T,) its text's number in a pair.
+        - ``gather`` (B, L) row of each slot, ``scatter`` (T,) slot of each row, counted over B·L.
+        - ``key_mask`` (B, L) 0 for a token of the text, `MASKED` beyond it.
+        - ``picked.P`` (B,) row that pooling P keeps of each text, for those that keep one.
+        - ``weights.P`` (B, L) weight of each token in pooling P, for those that take a mean, and 1
+          for each token that may be the maximum.
+        - ``adapter`` () index, ``adapter_on`` () 1.0, or 0.0 for no adapter.
     """
     lengths = batch.lengths.astype(np.int32)
     num_texts, num_tokens = len(lengths), len(batch.ids)
@@ -76,18 +67,25 @@ def pack(batch: TokenBatch, pooling: Pooling, eos_token_id: int | None) -> Packe
     column = np.arange(width, dtype=np.int32)
     place = np.arange(num_tokens, dtype=np.int32) - np.repeat(starts, lengths)
     slots = np.repeat(np.arange(num_texts, dtype=np.int32) * width, lengths) + place
-    kept = _picked_places(batch, starts, pooling, eos_token_id)
-    inside = column < lengths[:, None]
-    return Packed(
-        ids=_padded(batch.ids.astype(np.int32), rows),
-        positions=_padded(place, rows),
-        gather=starts[:, None] + np.minimum(column, lengths[:, None] - 1),
-        scatter=_padded(slots, rows),
-        key_mask=np.where(inside, np.float32(0), MASKED),
-        picked=starts + kept,
-        picked_mask=np.where(column <= kept[:, None], np.float32(0), MASKED),
-        pool_weights=_pool_weights(inside, lengths, pooling),
-    )
+    segments = np.zeros(0, np.int32) if batch.segments is None else batch.segments
+    arrays: dict[str, Array] = {
+        "ids": _padded(batch.ids.astype(np.int32), rows),
+        "positions": _padded(place, rows),
+        "segments": _padded(segments.astype(np.int32), rows),
+        "gather": starts[:, None] + np.minimum(column, lengths[:, None] - 1),
+        "scatter": _padded(slots, rows),
+        "key_mask": np.where(column < lengths[:, None], np.float32(0), MASKED),
+        "adapter": np.array(batch.adapter or 0, np.int32),
+        "adapter_on": np.array(batch.adapter is not None, np.float32),
+    }
+    for pooling in poolings:
+        if pooling in ONE_TOKEN:
+            arrays[f"picked.{pooling}"] = starts + _kept_places(
+                batch, starts, pooling, eos_token_id
+            )
+        else:
+            arrays[f"weights.{pooling}"] = _pool_weights(batch, lengths, column, pooling)
+    return arrays
 
 
 def _padded(values: Int32Array, rows: int) -> Int32Array:
@@ -96,10 +94,10 @@ def _padded(values: Int32Array, rows: int) -> Int32Array:
     return padded
 
 
-def _picked_places(
+def _kept_places(
     batch: TokenBatch, starts: Int32Array, pooling: Pooling, eos_token_id: int | None
 ) -> Int32Array:
-    """Place, in its own text, of the token that pooling keeps; the last one for a mean."""
+    """Place, in its own text, of the token that pooling keeps."""
     if pooling == "cls":
         return np.zeros(len(starts), np.int32)
     last = (batch.lengths - 1).astype(np.int32)
@@ -115,18 +113,26 @@ def _picked_places(
     return places
 
 
-def _pool_weights(inside: NDArray[np.bool_], lengths: Int32Array, pooling: Pooling) -> Float32Array:
-    """Weights whose sum over tokens is the mean asked for.
+def _pool_weights(
+    batch: TokenBatch, lengths: Int32Array, column: Int32Array, pooling: Pooling
+) -> Float32Array:
+    """Weights whose sum over tokens is the mean asked for; 1 for each token of a maximum.
 
     Source: sentence_transformers.models.Pooling.
     """
+    inside = column < lengths[:, None]
+    if batch.skipped is not None:
+        # A prompt that is all of its text cannot be left out.
+        skipped = np.minimum(batch.skipped, lengths - 1)
+        inside &= column >= skipped[:, None]
     weights: Float32Array = inside.astype(np.float32)
-    counts: Float32Array = lengths[:, None].astype(np.float32)
+    if pooling == "max":
+        return weights
+    if pooling == "weightedmean":
+        weights *= column + np.float32(1)
+    counts: Float32Array = weights.sum(axis=1, keepdims=True)
     if pooling == "mean_sqrt_len":
         counts = np.sqrt(counts)
-    elif pooling == "weightedmean":
-        weights *= np.arange(1, inside.shape[1] + 1, dtype=np.float32)
-        counts = weights.sum(axis=1, keepdims=True)
     return np.divide(weights, counts, dtype=np.float32)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from polyvec.backends._base import Backend, BackendOptions, Batch, Runner, Session, TokenBatch
 from polyvec.models._model import Model
-from polyvec.types import Float32Array, Modality
+from polyvec.types import Float32Array, Modality, Output
 
 _HALF_RANGE = 32768
 
@@ -59,6 +59,16 @@ class FakeSession:
             contents = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
             return np.stack([self._vector(modality, ids.tobytes()) for ids in contents])
         return np.stack([self._vector(modality, pixels.tobytes()) for pixels in batch.pixels])
+
+    def run_outputs(
+        self,
+        batch: TokenBatch,
+        outputs: tuple[Output, ...],  # noqa: ARG002  (it has but one)
+        *,
+        alone: bool = False,
+    ) -> dict[Output, Float32Array]:
+        """The one output there is."""
+        return {"dense": self.run("text", batch, alone=alone)}
 
     def _vector(self, modality: Modality, content: bytes) -> Float32Array:
         seed = blake2b(content, person=modality.encode()).digest()

@@ -1,13 +1,16 @@
-"""The declarative vocabulary of a model file: Family, Tower, Pooling."""
+"""The declarative vocabulary of a model file: Family, Tower, Head, Pooling."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from polyvec.models._ops import Activation, Tensor
-from polyvec.types import Modality
+from polyvec.types import Modality, Output
 
 Pooling = Literal["cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean", "eos"]
+
+ONE_TOKEN: frozenset[Pooling] = frozenset(("cls", "last", "eos"))
+"""Poolings that keep one token of a sequence as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,26 @@ class Dense:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What turns a text tower's states into one of its outputs.
+
+    A model without heads gives its pooled rows as ``dense`` and its states as ``tokens``.
+
+    Attributes:
+        forward: ``(ops, config, x)`` → the output; ``x`` is what `reads` says.
+        reads: ``rows`` (B, D), pooled and through the checkpoint's Dense modules, or ``tokens``
+            (T, D), which never went through pooling.
+        gives: ``rows`` (B, N) or ``tokens`` (T, N).
+        dimensions: N.
+    """
+
+    forward: Callable[[Any, Any, Tensor], Tensor]
+    reads: Literal["rows", "tokens"]
+    gives: Literal["rows", "tokens"]
+    dimensions: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tower:
     """The part of a family that encodes one modality.
 
@@ -43,6 +66,8 @@ class Tower:
             of the highest id (CLIP's first configs).
         image_size: Side of the square picture the tower reads; 0 for texts.
         image_processor: Class whose defaults hold when preprocessor_config.json names none.
+        causal: Whether a token sees only what stands before it; the load-time self-test holds the
+            graph to it.
     """
 
     forward: Callable[[Any, Any], Tensor]
@@ -52,6 +77,7 @@ class Tower:
     eos_token_id: Callable[[Any], int | None] = lambda _config: None
     image_size: Callable[[Any], int] = lambda _config: 0
     image_processor: str | None = None
+    causal: Callable[[Any], bool] = lambda _config: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +97,9 @@ class Family:
             poolers, buffers), matched in full after the prefix is taken off.
         normalize: Whether vectors have unit length when the checkpoint says nothing.
         aliases: Names that callers of other servers use → hub id.
+        adapters: Names of the low-rank adapters that a request may choose by its ``task``.
+        heads: Outputs beside, or instead of, the pooled row, the main one first; given config and
+            the names of all tensors. Empty for a plain embedder.
         tiny: A config.json in published form with a tiny geometry, for tests.
         source: Paper or reference implementation.
     """
@@ -87,4 +116,6 @@ class Family:
     key_endings: Mapping[str, str] = field(default_factory=dict)
     model_types: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    adapters: Callable[[Any], tuple[str, ...]] = lambda _config: ()
+    heads: Callable[[Any, Collection[str]], Mapping[Output, Head]] = lambda _config, _names: {}
     tiny: Mapping[str, Any] = field(default_factory=dict)

@@ -7,8 +7,8 @@ from typing import Any
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.checkpoints.weights import Weights
 from polyvec.media.transform import ImageTransform
-from polyvec.models._family import Dense, Family, Pooling
-from polyvec.types import Modality, Setting
+from polyvec.models._family import Dense, Family, Head, Pooling
+from polyvec.types import Modality, Output, Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class TextRules:
         prompts: Prompt name → prefix put before the text.
         default_prompt_name: Used when a request names none; None for no prefix.
         vocab_size: Token ids are below it.
-        pooling: Token states → one vector.
+        poolings: Token states → one vector; the vectors of several are laid end to end.
+        excludes_prompt: Whether pooling leaves the prompt's tokens out (``include_prompt: false``).
     """
 
     tokenizer: Tokenizer
@@ -29,7 +30,8 @@ class TextRules:
     prompts: Mapping[str, str]
     default_prompt_name: str | None
     vocab_size: int
-    pooling: Pooling
+    poolings: tuple[Pooling, ...]
+    excludes_prompt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Model:
         text: None without a text tower.
         image: None without an image tower.
         dense: Projections after pooling, in order (Sentence-Transformers ``2_Dense`` …).
+        heads: Outputs other than the plain pooled row, the main one first; see `Family.heads`.
+        adapters: Names of adapters, in the order of the weights' first axis.
         settings: Every resolved setting with its origin.
     """
 
@@ -75,6 +79,8 @@ class Model:
     text: TextRules | None
     image: ImageRules | None
     dense: tuple[Dense, ...] = ()
+    heads: Mapping[Output, Head] = field(default_factory=dict)
+    adapters: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
@@ -86,3 +92,11 @@ class Model:
         if self.image is not None:
             present.append("image")
         return tuple(present)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What it gives for a text, the main output first."""
+        plain: tuple[Output, ...] = () if self.heads else ("dense",)
+        names = (*self.heads, *plain)
+        # The states themselves are worth asking for wherever nothing else is made of every token.
+        return names if "tokens" in names or "score" in names else (*names, "tokens")

@@ -8,12 +8,58 @@ Parameters are named as in the published checkpoint: ``ops.linear(x, "encoder.0.
 ``encoder.0.fc.weight`` (out, in) and ``encoder.0.fc.bias`` (out,).
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Tensor = Any
 """A backend's own handle; opaque to model files."""
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "tanh", "sigmoid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rope:
+    """Rotary positions: pairs of numbers of a head are turned by an angle that grows with place.
+
+    Attributes:
+        frequencies: Radians per place of each pair. A head's first ``2 * len(frequencies)`` numbers
+            are turned, the rest stays.
+        scale: Factor on the turned numbers (YaRN's attention factor).
+        interleaved: Pairs are neighbours (0, 1), (2, 3) …; otherwise number i goes with i + half.
+    """
+
+    frequencies: tuple[float, ...]
+    scale: float = 1.0
+    interleaved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BucketBias:
+    """Learned addition to attention scores by distance, as T5 and MPNet have it.
+
+    Attributes:
+        name: Table ``name.weight``, (buckets, heads).
+        buckets: Rows of the table; half of them for each direction.
+        max_distance: Farther tokens share the last bucket.
+    """
+
+    name: str
+    buckets: int
+    max_distance: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinearBias:
+    """ALiBi: every head subtracts its slope times the distance from attention scores.
+
+    Attributes:
+        slopes: One per head.
+    """
+
+    slopes: tuple[float, ...]
+
+
+ScoreBias = BucketBias | LinearBias
 
 
 class Ops(Protocol):
@@ -49,12 +95,44 @@ class Ops(Protocol):
         """
         ...
 
-    def linear(self, x: Tensor, name: str, *, bias: bool = True) -> Tensor:
-        """``x @ weight.T + bias``."""
+    def linear(
+        self, x: Tensor, name: str, *, bias: bool = True, rows: tuple[int, int] | None = None
+    ) -> Tensor:
+        """``x @ weight.T + bias``.
+
+        Args:
+            x: Tokens or rows.
+            name: Of the weight (out, in) and the bias (out,).
+            bias: Whether there is one.
+            rows: Use only these output rows, from the first up to before the second: one part of a
+                projection that a checkpoint stores fused (``Wqkv``, ``gate_up_proj``).
+        """
         ...
 
-    def layer_norm(self, x: Tensor, name: str, *, eps: float) -> Tensor:
-        """Zero mean and unit variance over the last axis, then scale and shift."""
+    def layer_norm(self, x: Tensor, name: str, *, eps: float, bias: bool = True) -> Tensor:
+        """Zero mean and unit variance over the last axis, then scale and shift.
+
+        Args:
+            x: Tokens or rows.
+            name: Of the scale ``name.weight`` and the shift ``name.bias``; ``""`` for neither.
+            eps: Added to the variance.
+            bias: Whether there is a shift.
+        """
+        ...
+
+    def rms_norm(
+        self, x: Tensor, name: str, *, eps: float, offset: float = 0.0, heads: int = 1
+    ) -> Tensor:
+        """Unit mean square over the last axis, then scale by ``offset + name.weight``.
+
+        Args:
+            x: Tokens or rows.
+            name: Of the scale ``name.weight``.
+            eps: Added to the mean square.
+            offset: 1 where the checkpoint stores the scale's distance from 1 (Gemma).
+            heads: Normalise each of this many parts of the last axis by itself (Qwen3's and
+                Gemma3's query and key norms); the scale has one part's length.
+        """
         ...
 
     # Arithmetic.
@@ -63,20 +141,37 @@ class Ops(Protocol):
         """Sum, with broadcasting."""
         ...
 
+    def multiply(self, x: Tensor, y: Tensor) -> Tensor:
+        """Elementwise product, with broadcasting."""
+        ...
+
+    def scale(self, x: Tensor, factor: float) -> Tensor:
+        """``x * factor``."""
+        ...
+
     def activation(self, x: Tensor, kind: Activation) -> Tensor:
         """Elementwise; ``gelu`` is the exact (erf) form."""
         ...
 
+    def log1p_relu(self, x: Tensor) -> Tensor:
+        """``log(1 + max(x, 0))``, elementwise: SPLADE's saturation."""
+        ...
+
     # Sequences.
 
-    def attention(
+    def attention(  # noqa: PLR0913  (families differ in just these)
         self,
         q: Tensor,
         k: Tensor,
         v: Tensor,
         *,
         heads: int,
+        kv_heads: int | None = None,
         causal: bool = False,
+        window: int | None = None,
+        scale: float | None = None,
+        softcap: float | None = None,
+        bias: ScoreBias | None = None,
         picked: bool = False,
     ) -> Tensor:
         """Scaled dot-product attention of each sequence with itself.
@@ -85,8 +180,15 @@ class Ops(Protocol):
             q: Tokens, or rows when ``picked``.
             k: Tokens.
             v: Tokens.
-            heads: The width is split evenly between them.
+            heads: The width of ``q`` is split evenly between them.
+            kv_heads: Heads of ``k`` and ``v``, each shared by ``heads / kv_heads`` neighbouring
+                query heads; None for as many as ``heads``.
             causal: A token sees itself and what stands before it.
+            window: Farthest distance at which a token is seen: with 2, the two before it, and the
+                two after it unless ``causal``. None for no limit.
+            scale: Factor on scores; None for ``head_width ** -0.5``.
+            softcap: Scores become ``softcap * tanh(score / softcap)``.
+            bias: Added to scores.
             picked: ``q`` holds only the rows that pooling keeps.
         """
         ...
@@ -100,8 +202,27 @@ class Ops(Protocol):
         ...
 
     def pool(self, x: Tensor) -> Tensor:
-        """Tokens → one row per sequence, by the checkpoint's pooling."""
+        """Tokens → one row per sequence, by the checkpoint's pooling.
+
+        Gives the tokens back as they are when an output per token is wanted: what a model file does
+        after it must be right for tokens and rows alike.
+        """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertNames:
+    """Where a mixture of experts keeps its parameters.
+
+    Attributes:
+        router: Linear without bias, ``router.weight`` (experts, in).
+        up: Parameter (experts * hidden, in), expert after expert.
+        down: Parameter (experts * hidden, out), expert after expert: used untransposed.
+    """
+
+    router: str
+    up: str
+    down: str
 
 
 class TextOps(Ops, Protocol):
@@ -109,6 +230,56 @@ class TextOps(Ops, Protocol):
 
     def token_ids(self) -> Tensor:
         """Ids of all tokens."""
+        ...
+
+    def segments(self) -> Tensor:
+        """For each token, 0 in the first text of a pair and 1 in the second."""
+        ...
+
+    def rope(self, x: Tensor, rope: Rope, *, heads: int, picked: bool = False) -> Tensor:
+        """Turn every head of ``x`` by its token's place.
+
+        Args:
+            x: Tokens, or rows when ``picked``.
+            rope: Frequencies.
+            heads: The width of ``x`` is split evenly between them.
+            picked: ``x`` holds only the rows that pooling keeps.
+        """
+        ...
+
+    def max_over_tokens(self, x: Tensor) -> Tensor:
+        """Tokens → rows: the largest value of each column within each sequence."""
+        ...
+
+    def experts(self, x: Tensor, names: ExpertNames, *, top_k: int, kind: Activation) -> Tensor:
+        """Mixture of two-layer perceptrons: each token goes through its ``top_k`` best experts.
+
+        Shares are the softmax over all experts' router scores, not rescaled to sum to 1.
+        """
+        ...
+
+    def adapter(self, x: Tensor, down: str, up: str, *, scale: float) -> Tensor:
+        """Low-rank update that the batch's adapter makes: ``x @ down[a].T @ up[a].T * scale``.
+
+        Zero when the batch names no adapter.
+
+        Args:
+            x: Tokens or rows.
+            down: Parameter (adapters, rank, in).
+            up: Parameter (adapters, out, rank).
+            scale: Factor on the update.
+        """
+        ...
+
+    def adapter_embedding(self, ids: Tensor, down: str, up: str, *, scale: float) -> Tensor:
+        """The same update for a table: ``up[a][ids] @ down[a] * scale``.
+
+        Args:
+            ids: Token ids or another table's rows.
+            down: Parameter (adapters, rank, width).
+            up: Parameter (adapters, rows, rank).
+            scale: Factor on the update.
+        """
         ...
 
 

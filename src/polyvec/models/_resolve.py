@@ -157,7 +157,7 @@ def _text_rules(
         prompts=prompts,
         default_prompt_name=_default_prompt(checkpoint, prompts, options, settings),
         vocab_size=family.vocab_size(config),
-        pooling=_pooling(checkpoint, tower, options, settings),
+        poolings=(_pooling(checkpoint, tower, options, settings),),
     )
 
 

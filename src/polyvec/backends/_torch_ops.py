@@ -1,0 +1,426 @@
+"""`Ops` computed right away on torch tensors, packed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  (torch's own convention)
+
+from polyvec.backends._base import TokenBatch
+from polyvec.backends._masks import bias_reach, bucket_of_distance, slope_of_distance
+from polyvec.backends._packing import pack
+from polyvec.backends._parameters import Parameters, check_rows
+from polyvec.models._family import ONE_TOKEN, Pooling
+from polyvec.models._ops import Activation, BucketBias, ExpertNames, Rope, ScoreBias
+
+_ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "relu": F.relu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+class Tensors:
+    """Weights on the device, converted once."""
+
+    def __init__(self, parameters: Parameters, device: torch.device, dtype: torch.dtype) -> None:
+        self._parameters = parameters
+        self.device = device
+        self.dtype = dtype
+        self._held: dict[str, torch.Tensor] = {}
+
+    def get(self, name: str) -> torch.Tensor:
+        if name not in self._held:
+            array = self._parameters.weights.float32(self._parameters.use(name))
+            held = torch.from_numpy(array.copy())  # the mapping is read-only
+            self._held[name] = held.to(self.device, self.dtype)
+        return self._held[name]
+
+    def clear(self) -> None:
+        self._held.clear()
+
+
+class TorchOps:
+    """Operations computed right away on tensors of rank 2 (tokens or rows) or 3 (B, N, D).
+
+    Args:
+        tensors: Weights.
+    """
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+
+    def parameter(self, name: str) -> torch.Tensor:
+        """A weight as it is."""
+        return self._tensors.get(name)
+
+    def embedding(self, ids: torch.Tensor, name: str, *, rows: int) -> torch.Tensor:
+        """Rows of the table ``name.weight``."""
+        table = self.parameter(f"{name}.weight")
+        check_rows(name, table.shape[0], rows)
+        return F.embedding(ids, table)
+
+    def first_row(self, name: str) -> torch.Tensor:
+        """Row 0 of the table ``name.weight``."""
+        return self.parameter(f"{name}.weight")[0]
+
+    def linear(
+        self,
+        x: torch.Tensor,
+        name: str,
+        *,
+        bias: bool = True,
+        rows: tuple[int, int] | None = None,
+    ) -> torch.Tensor:
+        """``x @ weight.T + bias``."""
+        part = slice(*rows or (None,))
+        shift = self.parameter(f"{name}.bias")[part] if bias else None
+        return F.linear(x, self.parameter(f"{name}.weight")[part], shift)
+
+    def layer_norm(
+        self, x: torch.Tensor, name: str, *, eps: float, bias: bool = True
+    ) -> torch.Tensor:
+        """Zero mean and unit variance over the last axis, then scale and shift."""
+        weight = self.parameter(f"{name}.weight") if name else None
+        shift = self.parameter(f"{name}.bias") if name and bias else None
+        return F.layer_norm(x, x.shape[-1:], weight, shift, eps)
+
+    def rms_norm(
+        self, x: torch.Tensor, name: str, *, eps: float, offset: float = 0.0, heads: int = 1
+    ) -> torch.Tensor:
+        """Unit mean square over the last axis, then scale; in float32 as the references do."""
+        wide = x.unflatten(-1, (heads, -1)).float()
+        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+        weight = self.parameter(f"{name}.weight").float() + offset
+        return (normed * weight).flatten(-2).to(x.dtype)
+
+    def conv2d(
+        self, x: torch.Tensor, name: str, *, stride: int, bias: bool = False
+    ) -> torch.Tensor:
+        """(B, C, H, W) → (B, C', H', W'), no padding."""
+        shift = self.parameter(f"{name}.bias") if bias else None
+        return F.conv2d(x, self.parameter(f"{name}.weight"), shift, stride=stride)
+
+    def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Sum, with broadcasting."""
+        return x + y
+
+    def multiply(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Elementwise product, with broadcasting."""
+        return x * y
+
+    def scale(self, x: torch.Tensor, factor: float) -> torch.Tensor:
+        """``x * factor``."""
+        return x * factor
+
+    def log1p_relu(self, x: torch.Tensor) -> torch.Tensor:
+        """``log(1 + max(x, 0))``, elementwise."""
+        return torch.log1p(torch.relu(x))
+
+    def activation(self, x: torch.Tensor, kind: Activation) -> torch.Tensor:
+        """Elementwise."""
+        return _ACTIVATIONS[kind](x)
+
+
+class PackedTextOps(TorchOps):
+    """Texts laid end to end: tokens are (T, D); attention loops over the texts.
+
+    Args:
+        tensors: Weights.
+        batch: What is computed.
+        poolings: The checkpoint's.
+        max_positions: No text is longer.
+        eos: For ``eos`` pooling; see `Tower.eos_token_id`.
+        keeps_tokens: Whether `pool` leaves tokens as they are, for outputs per token.
+    """
+
+    def __init__(
+        self,
+        tensors: Tensors,
+        batch: TokenBatch,
+        poolings: tuple[Pooling, ...],
+        *,
+        max_positions: int,
+        eos: int | None = None,
+        keeps_tokens: bool = False,
+    ) -> None:
+        super().__init__(tensors)
+        self._arrays = pack(batch, poolings, eos)
+        self._poolings = poolings
+        self._max_positions = max_positions
+        self._keeps_tokens = keeps_tokens
+        self._adapter = batch.adapter
+        self._ids = torch.from_numpy(batch.ids).to(tensors.device)
+        self._places = self._fed("positions")[: len(batch.ids)]
+        ends = np.cumsum(batch.lengths)
+        self._spans = [
+            (int(end - length), int(end)) for end, length in zip(ends, batch.lengths, strict=True)
+        ]
+
+    def _fed(self, name: str) -> torch.Tensor:
+        array = self._arrays[name]
+        kind = np.int64 if array.dtype.kind == "i" else np.float32
+        return torch.from_numpy(array.astype(kind)).to(self._tensors.device)
+
+    def token_ids(self) -> torch.Tensor:
+        """(T,)."""
+        return self._ids
+
+    def segments(self) -> torch.Tensor:
+        """(T,)."""
+        return self._fed("segments")[: len(self._ids)]
+
+    def positions(self, *, offset: int = 0) -> torch.Tensor:
+        """(T,)."""
+        return self._places + offset
+
+    # Pooling.
+
+    def picks(self) -> bool:
+        """True when only one token of each text is needed at the end."""
+        return (
+            not self._keeps_tokens and len(self._poolings) == 1 and self._poolings[0] in ONE_TOKEN
+        )
+
+    def pick(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, D) → (B, D)."""
+        return x[self._fed(f"picked.{self._poolings[0]}")]
+
+    def pool(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, D) → (B, D), or x itself when tokens are kept."""
+        return x if self._keeps_tokens else self.rows(x)
+
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, D) → (B, D), several poolings laid end to end."""
+        return torch.cat([self._pooled(x, pooling) for pooling in self._poolings], -1)
+
+    def _pooled(self, x: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+        if pooling in ONE_TOKEN:
+            return x[self._fed(f"picked.{pooling}")]
+        weights = self._fed(f"weights.{pooling}")
+        rows = []
+        for (start, end), own in zip(self._spans, weights, strict=True):
+            kept = own[: end - start]
+            if pooling == "max":
+                rows.append(x[start:end][kept > 0].amax(0))
+            else:  # summed in float32 whatever the precision of the layers
+                rows.append((kept @ x[start:end].float()).to(x.dtype))
+        return torch.stack(rows)
+
+    def max_over_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, D) → (B, D)."""
+        return torch.stack([x[start:end].amax(0) for start, end in self._spans])
+
+    # Attention.
+
+    def attention(  # noqa: PLR0913  (as `ops` has it)
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        heads: int,
+        kv_heads: int | None = None,
+        causal: bool = False,
+        window: int | None = None,
+        scale: float | None = None,
+        softcap: float | None = None,
+        bias: ScoreBias | None = None,
+        picked: bool = False,
+    ) -> torch.Tensor:
+        """Attention within each text."""
+        out = []
+        places = self.pick(self._places) if picked else self._places
+        for index, (start, end) in enumerate(self._spans):
+            rows = slice(index, index + 1) if picked else slice(start, end)
+            distance = self._places[start:end] - places[rows, None]
+            added = self._added(distance, causal=causal, window=window, bias=bias)
+            out.append(
+                _attend(
+                    q[rows],
+                    k[start:end],
+                    v[start:end],
+                    (heads, kv_heads or heads),
+                    added=None if added is None else added.to(q.dtype),
+                    scale=scale,
+                    softcap=softcap,
+                )
+            )
+        return torch.cat(out)
+
+    def _added(
+        self,
+        distance: torch.Tensor,
+        *,
+        causal: bool,
+        window: int | None,
+        bias: ScoreBias | None,
+    ) -> torch.Tensor | None:
+        """What is added to scores, (Lq, L) or (H, Lq, L); None for nothing."""
+        if not causal and window is None and bias is None:
+            return None
+        hidden = torch.zeros_like(distance, dtype=torch.bool)
+        if causal:
+            hidden |= distance > 0
+        if window is not None:
+            hidden |= distance.abs() > window
+        added = torch.zeros_like(distance, dtype=torch.float32)
+        if bias is not None:
+            added = self._bias(bias, distance)
+        return added.masked_fill(hidden, float("-inf"))
+
+    def _bias(self, bias: ScoreBias, distance: torch.Tensor) -> torch.Tensor:
+        """(H, Lq, L)."""
+        reach = bias_reach(bias, self._max_positions)
+        if isinstance(bias, BucketBias):
+            buckets = torch.from_numpy(bucket_of_distance(bias)).to(distance.device)
+            table = self.parameter(f"{bias.name}.weight")[buckets]
+        else:
+            table = torch.from_numpy(slope_of_distance(bias, reach)).to(distance.device)
+        return table[distance.clamp(-reach, reach) + reach].movedim(-1, 0).float()
+
+    def rope(
+        self, x: torch.Tensor, rope: Rope, *, heads: int, picked: bool = False
+    ) -> torch.Tensor:
+        """Turn every head by its token's place; angles stay float32."""
+        places = self.pick(self._places) if picked else self._places
+        frequencies = torch.tensor(rope.frequencies, dtype=torch.float32, device=x.device)
+        angles = places[:, None, None].float() * frequencies
+        cos, sin = angles.cos() * rope.scale, angles.sin() * rope.scale
+        half = len(rope.frequencies)
+        split = x.unflatten(-1, (heads, -1)).float()
+        turned, kept = split[..., : 2 * half], split[..., 2 * half :]
+        if rope.interleaved:
+            a, b = turned[..., ::2], turned[..., 1::2]
+            turned = torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
+        else:
+            a, b = turned[..., :half], turned[..., half:]
+            turned = torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+        return torch.cat([turned, kept], -1).flatten(-2).to(x.dtype)
+
+    # Parts of few families.
+
+    def experts(
+        self, x: torch.Tensor, names: ExpertNames, *, top_k: int, kind: Activation
+    ) -> torch.Tensor:
+        """Mixture of experts: each one sees only its tokens."""
+        shares = torch.softmax(self.linear(x, names.router, bias=False).float(), -1)
+        best, chosen = shares.topk(top_k, -1)
+        up = self.parameter(names.up).unflatten(0, (shares.shape[1], -1))
+        down = self.parameter(names.down).unflatten(0, (shares.shape[1], -1))
+        out = torch.zeros_like(x)
+        for expert in range(shares.shape[1]):
+            rows, place = torch.where(chosen == expert)
+            inner = self.activation(F.linear(x[rows], up[expert]), kind) @ down[expert]
+            out.index_add_(0, rows, inner * best[rows, place, None].to(x.dtype))
+        return out
+
+    def adapter(self, x: torch.Tensor, down: str, up: str, *, scale: float) -> torch.Tensor:
+        """Low-rank update by the batch's adapter."""
+        index = self._adapter or 0
+        narrow = F.linear(x, self.parameter(down)[index])
+        return F.linear(narrow, self.parameter(up)[index]) * self._adapter_scale(scale)
+
+    def adapter_embedding(
+        self, ids: torch.Tensor, down: str, up: str, *, scale: float
+    ) -> torch.Tensor:
+        """The same update for a table."""
+        index = self._adapter or 0
+        narrow = F.embedding(ids, self.parameter(up)[index])
+        return narrow @ self.parameter(down)[index] * self._adapter_scale(scale)
+
+    def _adapter_scale(self, scale: float) -> float:
+        return 0.0 if self._adapter is None else scale
+
+
+class ImageOps(TorchOps):
+    """Pictures of one size: tokens are (B, N, D), rows are (B, D)."""
+
+    def __init__(self, tensors: Tensors, pixels: torch.Tensor, num_tokens: int) -> None:
+        super().__init__(tensors)
+        self._pixels = pixels
+        self._num_tokens = num_tokens
+
+    def pixels(self) -> torch.Tensor:
+        """(B, 3, H, W)."""
+        return self._pixels
+
+    def positions(self, *, offset: int = 0) -> torch.Tensor:
+        """(N,)."""
+        return torch.arange(offset, offset + self._num_tokens, device=self._pixels.device)
+
+    def grid_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H', W') → (B, N, C)."""
+        return x.flatten(2).transpose(1, 2)
+
+    def prepend(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        """(B, N, D) → (B, N+1, D)."""
+        first = self.parameter(name).reshape(1, 1, -1).expand(len(x), 1, -1)
+        return torch.cat([first, x], 1)
+
+    def picks(self) -> bool:
+        """The class token is kept."""
+        return True
+
+    def attention(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *,
+        heads: int,
+        scale: float | None = None,
+        picked: bool = False,
+        **asked: Any,
+    ) -> torch.Tensor:
+        """Attention within each picture; nothing is masked.
+
+        Raises:
+            ValueError: A form of attention is asked for that pictures do not have.
+        """
+        if any(asked.values()):
+            raise ValueError(f"pictures have no attention with {', '.join(asked)}")
+        if picked:
+            return _attend(q[:, None], k, v, (heads, heads), scale=scale)[:, 0]
+        return _attend(q, k, v, (heads, heads), scale=scale)
+
+    def pick(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, N, D) → (B, D), the class token."""
+        return x[:, 0]
+
+    def pool(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, N, D) → (B, D), the class token."""
+        return self.pick(x)
+
+
+def _attend(  # noqa: PLR0913  (what `ops.attention` may ask for)
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    heads: tuple[int, int],
+    *,
+    added: torch.Tensor | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+) -> torch.Tensor:
+    """Attention over (…, L, D) with that many query heads and key heads."""
+    q = q.unflatten(-1, (heads[0], -1)).transpose(-2, -3)
+    k, v = (
+        x.unflatten(-1, (heads[1], -1))
+        .transpose(-2, -3)
+        .repeat_interleave(heads[0] // heads[1], -3)
+        for x in (k, v)
+    )
+    if softcap is None:
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=added, scale=scale)
+    else:
+        scores = q @ k.transpose(-1, -2) * (scale or q.shape[-1] ** -0.5)
+        scores = softcap * torch.tanh(scores / softcap)
+        scores = scores if added is None else scores + added
+        out = torch.softmax(scores, -1) @ v
+    return out.transpose(-2, -3).flatten(-2)
