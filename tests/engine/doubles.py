@@ -72,7 +72,7 @@ def make_text_rules(**changes: Any) -> TextRules:
         "prompts": {"query": "w7 ", "passage": "w8 w8 "},
         "default_prompt_name": None,
         "vocab_size": VOCAB,
-        "pooling": "mean",
+        "poolings": ("mean",),
     }
     return TextRules(**{**values, **changes})
 

@@ -30,7 +30,7 @@ def prepared(request: EmbedRequest, rules: Any = None, **options: Any) -> list[P
 def test_a_text_becomes_its_ids_with_special_tokens() -> None:
     (item,) = prepared(ask("w10 w11"))
     assert item.array.tolist() == ids(10, 11).tolist()
-    assert (item.modality, item.cost, item.num_tokens) == ("text", 4, 4)
+    assert (item.route.modality, item.cost, item.num_tokens) == ("text", 4, 4)
 
 
 def test_all_texts_of_a_request_are_tokenised_in_one_call() -> None:
@@ -191,7 +191,7 @@ def picture(data: bytes, salt: str = "") -> Prepared:
 def test_a_picture_becomes_pixels_at_the_cost_of_its_patches() -> None:
     item = picture(png(200))
     np.testing.assert_array_equal(item.array, np.full((3, 2, 2), 100, np.float32))
-    assert (item.modality, item.cost, item.num_tokens) == ("image", NUM_PATCHES, 0)
+    assert (item.route.modality, item.cost, item.num_tokens) == ("image", NUM_PATCHES, 0)
 
 
 def test_pictures_are_told_apart_by_file_and_salt() -> None:

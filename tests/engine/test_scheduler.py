@@ -17,7 +17,7 @@ PATIENCE = 3
 @dataclass(frozen=True)
 class Item:
     number: int
-    modality: str
+    route: str
     cost: int
     priority: int
 
@@ -66,9 +66,9 @@ def test_a_batch_is_within_budget_unless_one_input_alone_exceeds_it(
 
 
 @given(waiting)
-def test_a_batch_has_one_modality_one_priority_and_near_equal_costs(items: list[Item]) -> None:
+def test_a_batch_has_one_route_one_priority_and_near_equal_costs(items: list[Item]) -> None:
     for batch in drain(filled(*items)):
-        assert len({(item.modality, item.priority) for item in batch}) == 1
+        assert len({(item.route, item.priority) for item in batch}) == 1
         costs = [item.cost for item in batch]
         assert costs == sorted(costs)
         assert costs[-1] <= costs[0] * SPREAD + SLACK
@@ -154,11 +154,11 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(
         cost=st.integers(1, 80),
         priority=st.integers(0, 3),
-        modality=st.sampled_from(["text", "image"]),
+        route=st.sampled_from(["text", "image"]),
     )
-    def add(self, cost: int, priority: int, modality: str) -> None:
+    def add(self, cost: int, priority: int, route: str) -> None:
         self.number += 1
-        item = Item(self.number, modality, cost, priority)
+        item = Item(self.number, route, cost, priority)
         self.waiting[item.number] = item
         self.scheduler.add(item)
 

@@ -13,21 +13,23 @@ ENTRY_BYTES = 256
 """What an entry takes besides its vector: key, array header, table slot."""
 
 
-def content_key(modality: Modality, content: bytes, *, salt: str = "") -> bytes:
+def content_key(modality: Modality, content: bytes, *, salt: str = "", route: str = "") -> bytes:
     """Digest that two inputs share only if the model must give both the same vector.
 
     Args:
         modality: Which tower reads the content.
         content: Token ids (L,) int64 as bytes, or an encoded picture.
         salt: Keeps results of one tenant from another.
+        route: Whatever else decides what the model computes; empty for its main output.
 
     Returns:
         32 bytes.
     """
     salt_bytes = salt.encode("utf-8", "surrogatepass")
     digest = blake2b(digest_size=32, person=modality.encode())
-    # The length in front tells salt and content apart, wherever one ends and the other starts.
-    digest.update(len(salt_bytes).to_bytes(8, "little") + salt_bytes)
+    # The length in front tells the parts apart, wherever one ends and the other starts.
+    for part in (salt_bytes, route.encode()):
+        digest.update(len(part).to_bytes(8, "little") + part)
     digest.update(content)
     return digest.digest()
 

@@ -8,29 +8,37 @@ themselves.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Thread
+from typing import cast
 
 import numpy as np
 
 from polyvec.backends._base import Runner
 from polyvec.engine.admission import Admission
 from polyvec.engine.cache import VectorCache
-from polyvec.engine.flights import Ask, Failure, Flight, Flights
+from polyvec.engine.flights import Ask, Failure, Flight, Flights, Found
 from polyvec.engine.metrics import EngineMetrics
 from polyvec.engine.options import EngineOptions
+from polyvec.engine.outputs import Piece
 from polyvec.engine.pool import PreparePool
 from polyvec.engine.postprocess import check_dimensions, finish
-from polyvec.engine.prepare import Prepared, modalities_of, prompt_of
+from polyvec.engine.prepare import Prepared, Route, modalities_of, prompt_of, route_of
 from polyvec.engine.scheduler import Scheduler
 from polyvec.engine.work_queue import WorkQueue
 from polyvec.engine.worker import BatchReport, Worker, inference_failed
-from polyvec.errors import InvalidInputError, NotReadyError, OverloadedError, PolyvecError
+from polyvec.errors import (
+    InvalidInputError,
+    NotReadyError,
+    OverloadedError,
+    PolyvecError,
+    UnsupportedInputError,
+)
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._model import Model
-from polyvec.types import Embedding, EmbedRequest, Float32Array, Input
+from polyvec.types import Embedding, EmbedRequest, Float32Array, Input, Output, SparseVector
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +97,7 @@ class Engine:
             worker = Worker(
                 self._runner.session(),
                 self._queue,
-                dimensions=self.model.dimensions,
+                model=self.model,
                 report=partial(self._call_on_loop, self._on_report),
                 leave=partial(self._call_on_loop, self._on_leave),
             )
@@ -153,20 +161,57 @@ class Engine:
         modalities = modalities_of(request, self.model)
         texts = [i for i, modality in enumerate(modalities) if modality == "text"]
         images = [i for i, modality in enumerate(modalities) if modality == "image"]
-        prepared = await self._pool.texts(request, [request.inputs[i] for i in texts])
+        route = self._route(request, texts=bool(texts))
+        prepared = await self._pool.texts(request, [request.inputs[i] for i in texts], route)
         cost = sum(item.cost for item in prepared) + len(images) * self._image_cost()
         num_tokens = [0] * len(modalities)
         for i, item in zip(texts, prepared, strict=True):
             num_tokens[i] = item.num_tokens
         with self._admission.admit(cost, tokens_per_s=self._tokens_per_s()):
             if images:
-                rows = await self._mixed_rows(request, texts, prepared, images)
+                found = await self._mixed(request, texts, prepared, images)
             else:
-                rows = await self._rows(request, request.inputs, prepared)
+                found = await self._found(request, request.inputs, prepared)
         self.metrics.tokens += sum(num_tokens)
+        return self._finished(request, route, found, num_tokens)
+
+    def _route(self, request: EmbedRequest, *, texts: bool) -> Route:
+        if texts:
+            return route_of(request, self.model)
+        if request.outputs not in (None, ("dense",)):
+            raise UnsupportedInputError("pictures have dense vectors only", param="outputs")
+        return Route("image")
+
+    def _finished(
+        self,
+        request: EmbedRequest,
+        route: Route,
+        found: Sequence[Found],
+        num_tokens: Sequence[int],
+    ) -> list[Embedding]:
+        """Dense rows cut and normalised as the request wants them, other outputs as they are."""
+        pieces: list[Mapping[Output, Piece]] = []
+        if route.is_plain:
+            rows = np.stack(cast("list[Float32Array]", found))
+        else:
+            pieces = cast("list[Mapping[Output, Piece]]", found)
+            rows = np.zeros((len(found), 0), np.float32)
+            if "dense" in route.outputs:
+                rows = np.stack([cast("Float32Array", each["dense"]) for each in pieces])
         normalize = self.model.normalize if request.normalize is None else request.normalize
         vectors = finish(rows, dimensions=request.dimensions, normalize=normalize)
-        return [Embedding(*pair) for pair in zip(vectors, num_tokens, strict=True)]
+        if not pieces:
+            return [Embedding(*pair) for pair in zip(vectors, num_tokens, strict=True)]
+        return [
+            Embedding(
+                vector,
+                tokens,
+                sparse=cast("SparseVector | None", each.get("sparse")),
+                token_vectors=cast("Float32Array | None", each.get("tokens")),
+                scores=cast("Float32Array | None", each.get("score")),
+            )
+            for vector, tokens, each in zip(vectors, num_tokens, pieces, strict=True)
+        ]
 
     def _check(self, request: EmbedRequest) -> None:
         """What can be refused before any work."""
@@ -187,19 +232,20 @@ class Engine:
     def _tokens_per_s(self) -> float:
         return self.metrics.tokens_per_s * self._num_alive
 
-    async def _mixed_rows(
+    async def _mixed(
         self,
         request: EmbedRequest,
         texts: Sequence[int],
         prepared: Sequence[Prepared],
         images: Sequence[int],
-    ) -> Float32Array:
-        """Rows (B, D) of a request with pictures: texts together, every picture on its own."""
-        rows = np.empty((len(request.inputs), self.model.dimensions), np.float32)
+    ) -> list[Found]:
+        """Results of a request with pictures: texts together, every picture on its own."""
+        found: dict[int, Found] = {}
 
         async def fill(indexes: Sequence[int], prepared: Sequence[Prepared]) -> None:
             inputs = [request.inputs[i] for i in indexes]
-            rows[list(indexes)] = await self._rows(request, inputs, prepared)
+            results = await self._found(request, inputs, prepared)
+            found.update(zip(indexes, results, strict=True))
 
         async def fill_image(index: int) -> None:
             # Holds the slot until the vector is there, which bounds decoded pictures in memory.
@@ -211,15 +257,15 @@ class Engine:
         if texts:
             work.append(fill(texts, prepared))
         await _all_or_first_error([asyncio.ensure_future(each) for each in work])
-        return rows
+        return [found[i] for i in range(len(request.inputs))]
 
-    async def _rows(
+    async def _found(
         self, request: EmbedRequest, inputs: Sequence[Input], prepared: Sequence[Prepared]
-    ) -> Float32Array:
-        """Rows (B, D) as the model gives them, from the cache, another's flight, or a new one."""
+    ) -> list[Found]:
+        """Results as the model gives them, from the cache, another's flight, or a new one."""
         if self._num_alive == 0:
             raise _closing()
-        ask = Ask([item.param for item in inputs], self.model.dimensions, self._loop)
+        ask = Ask([item.param for item in inputs], self._loop)
         started = self._board(ask, prepared, request.priority)
         if started:
             self._queue.put(started)
@@ -230,7 +276,7 @@ class Engine:
             if ask.num_missing:
                 for flight in self._queue.withdraw(self._flights.leave(ask)):
                     self._flights.forget(flight)
-        return ask.rows
+        return cast("list[Found]", ask.found)  # all have landed
 
     def _board(self, ask: Ask, prepared: Sequence[Prepared], priority: int) -> list[Flight]:
         """Find each input a vector or a flight; answers the flights that are new."""
@@ -259,7 +305,7 @@ class Engine:
         for flight, result in zip(report.flights, report.results, strict=True):
             if callable(result):
                 self.metrics.lost_inputs += 1
-            else:
+            elif isinstance(result, np.ndarray):
                 self._cache.put(flight.prepared.key, result)
             self._flights.land(flight, result)
 

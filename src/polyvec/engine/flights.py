@@ -5,37 +5,36 @@ waits, and belongs to the event loop's thread, except for what the work queue re
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from polyvec.engine.prepare import Prepared
+from polyvec.engine.outputs import Piece
+from polyvec.engine.prepare import Prepared, Route
 from polyvec.errors import PolyvecError
-from polyvec.types import Float32Array, Modality
+from polyvec.types import Float32Array, Output
 
 Failure = Callable[[str], PolyvecError]
 """Makes the error for one asker, given its name of the input."""
-Result = Float32Array | Failure
+Found = Float32Array | Mapping[Output, Piece]
+"""The dense row (D,) of an input where nothing else was asked for, otherwise every output."""
+Result = Found | Failure
 
 
 class Ask:
-    """One caller's wait for some vectors.
+    """One caller's wait for the results of some inputs.
 
     Attributes:
-        rows: Shape (B, D); row i is valid once input i has landed.
-        num_missing: Rows that are still to come.
+        found: By input; None for those that have not landed.
+        num_missing: Results that are still to come.
         flights: Those boarded.
-        done: Resolves when no row is missing, or with the first error.
+        done: Resolves when nothing is missing, or with the first error.
     """
 
-    __slots__ = ("_params", "done", "flights", "num_missing", "rows")
+    __slots__ = ("_params", "done", "flights", "found", "num_missing")
 
-    def __init__(
-        self, params: Sequence[str], dimensions: int, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, params: Sequence[str], loop: asyncio.AbstractEventLoop) -> None:
         self._params = params
-        self.rows: Float32Array = np.empty((len(params), dimensions), np.float32)
+        self.found: list[Found | None] = [None] * len(params)
         self.num_missing = len(params)
         self.flights: list[Flight] = []
         self.done: asyncio.Future[None] = loop.create_future()
@@ -46,7 +45,7 @@ class Ask:
             if not self.done.done():
                 self.done.set_exception(result(self._params[index]))
             return
-        self.rows[index] = result
+        self.found[index] = result
         self.num_missing -= 1
         if self.num_missing == 0 and not self.done.done():
             self.done.set_result(None)
@@ -68,13 +67,13 @@ class Flight:
     prepared: Prepared
     priority: int
     queued_at_s: float
-    modality: Modality = field(init=False)
+    route: Route = field(init=False)
     cost: int = field(init=False)
     waiters: dict[Ask, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Put what the scheduler compares within its reach."""
-        self.modality = self.prepared.modality
+        self.route = self.prepared.route
         self.cost = self.prepared.cost
 
     def board(self, ask: Ask, index: int) -> None:

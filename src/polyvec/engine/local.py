@@ -141,4 +141,7 @@ def card_of(
         backend=backend,
         created=created,
         settings=model.settings,
+        outputs=model.outputs,
+        prompts={} if model.text is None else model.text.prompts,
+        tasks=model.adapters,
     )

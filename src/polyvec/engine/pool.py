@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.prepare import Prepared, num_chars, prepare_image, prepare_texts
+from polyvec.engine.prepare import Prepared, Route, num_chars, prepare_image, prepare_texts
 from polyvec.media.policy import MediaPolicy
 from polyvec.media.source import read_source
 from polyvec.models._model import Model
@@ -26,14 +26,16 @@ class PreparePool:
         self._workers = ThreadPoolExecutor(options.prepare_threads, "polyvec-prepare")
         self._fetchers = ThreadPoolExecutor(options.fetch_threads, "polyvec-fetch")
 
-    async def texts(self, request: EmbedRequest, inputs: Sequence[Input]) -> list[Prepared]:
+    async def texts(
+        self, request: EmbedRequest, inputs: Sequence[Input], route: Route
+    ) -> list[Prepared]:
         """Prepare the texts of a request; see `prepare_texts`."""
         rules = self._model.text
         if rules is None or not inputs:
             return []
         if num_chars(inputs) <= self._options.max_inline_chars:
-            return prepare_texts(request, inputs, rules, self._options)
-        work = partial(prepare_texts, request, inputs, rules, self._options)
+            return prepare_texts(request, inputs, rules, self._options, route)
+        work = partial(prepare_texts, request, inputs, rules, self._options, route)
         return await asyncio.get_running_loop().run_in_executor(self._workers, work)
 
     async def image(self, item: Input, *, salt: str) -> Prepared:

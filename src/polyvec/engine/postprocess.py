@@ -52,10 +52,13 @@ def finish(rows: Float32Array, *, dimensions: int | None, normalize: bool) -> Fl
         Shape (B, dimensions), contiguous.
     """
     kept = np.ascontiguousarray(rows[:, :dimensions])
-    if not normalize:
-        return kept
-    norms = np.maximum(_norms(kept), EPSILON)
-    vectors: Float32Array = (kept / norms[:, None]).astype(np.float32, copy=False)
+    return normalized(kept) if normalize else kept
+
+
+def normalized(rows: Float32Array) -> Float32Array:
+    """Rows (B, D) brought to unit length; a zero row stays zero."""
+    norms = np.maximum(_norms(rows), EPSILON)
+    vectors: Float32Array = (rows / norms[:, None]).astype(np.float32, copy=False)
     return vectors
 
 

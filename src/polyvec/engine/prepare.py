@@ -1,7 +1,7 @@
 """Input → Prepared: what the model reads, its cost and its key. Pure but for fetching a picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from polyvec.types import (
     Input,
     IntArray,
     Modality,
+    Output,
+    Pair,
     Part,
     Text,
     Tokens,
@@ -29,22 +31,78 @@ MAX_ECHOED_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """The way of an input through the model; inputs of a batch share it.
+
+    Attributes:
+        modality: Which tower reads it.
+        outputs: What is made of it.
+        adapter: Index of the adapter it goes through, or None.
+    """
+
+    modality: Modality
+    outputs: tuple[Output, ...] = ("dense",)
+    adapter: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether only the dense row is wanted."""
+        return self.outputs == ("dense",)
+
+    @property
+    def name(self) -> str:
+        """For content keys; empty for the plain route without adapter."""
+        outputs = "" if self.is_plain else "+".join(self.outputs)
+        return outputs if self.adapter is None else f"{outputs}@{self.adapter}"
+
+
+_PLAIN_TEXT = Route("text")
+_PLAIN_IMAGE = Route("image")
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What the model reads of one input.
 
     Attributes:
-        modality: Which tower reads it.
+        route: Its way through the model.
         array: Token ids (L,) int64, or pixels (3, H, W) float32.
         cost: Tokens or patches, at least 1.
         num_tokens: Tokens that are counted for the caller; 0 for a picture.
         key: Equal for inputs that must get the same vector.
+        segments: For a pair, 0 in its first text and 1 in the second, (L,); None for all 0.
+        skipped: Leading tokens that pooling leaves out.
     """
 
-    modality: Modality
+    route: Route
     array: IntArray | Float32Array
     cost: int
     num_tokens: int
     key: bytes
+    segments: IntArray | None = None
+    skipped: int = 0
+
+
+def route_of(request: EmbedRequest, model: Model) -> Route:
+    """The way of a request's texts through the model.
+
+    Raises:
+        UnsupportedInputError: The model does not give an output that is asked for.
+        InvalidInputError: The task is not one of its adapters, nor one of its prompts.
+    """
+    outputs = request.outputs or model.outputs[:1]
+    for output in outputs:
+        if output not in model.outputs:
+            raise UnsupportedInputError(
+                f"this model gives no {output} output; it gives {', '.join(model.outputs)}",
+                param="outputs",
+            )
+    adapter = None
+    if request.task in model.adapters:
+        adapter = model.adapters.index(request.task)
+    if outputs == ("dense",) and adapter is None:
+        return _PLAIN_TEXT
+    return Route("text", tuple(dict.fromkeys(outputs)), adapter)
 
 
 def modalities_of(request: EmbedRequest, model: Model) -> list[Modality]:
@@ -64,6 +122,10 @@ def _modality_of(item: Input, model: Model) -> Modality:
             param=item.param,
         )
     modality: Modality = "image" if isinstance(item.parts[0], Image) else "text"
+    if isinstance(item.parts[0], Pair) and "score" not in model.outputs:
+        raise UnsupportedInputError(
+            f"{item.param} is a pair of texts, which only a cross-encoder reads", param=item.param
+        )
     if (model.image if modality == "image" else model.text) is None:
         raise UnsupportedInputError(
             f"{modality.capitalize()} inputs are not supported by the active model, which takes "
@@ -81,6 +143,8 @@ def num_chars(inputs: Sequence[Input]) -> int:
 def _size(part: Part) -> int:
     if isinstance(part, Text):
         return len(part.text)
+    if isinstance(part, Pair):
+        return len(part.first) + len(part.second)
     return len(part.ids) if isinstance(part, Tokens) else 0
 
 
@@ -104,38 +168,84 @@ def prompt_of(request: EmbedRequest, rules: TextRules | None) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """Token ids of an input and what goes with them; see `Prepared`."""
+
+    ids: IntArray
+    segments: IntArray | None = None
+    skipped: int = 0
+
+
 def prepare_texts(
-    request: EmbedRequest, inputs: Sequence[Input], rules: TextRules, options: EngineOptions
+    request: EmbedRequest,
+    inputs: Sequence[Input],
+    rules: TextRules,
+    options: EngineOptions,
+    route: Route = _PLAIN_TEXT,
 ) -> list[Prepared]:
     """Tokenise texts in one call, check token ids, and hold all to the model's length.
 
     Args:
         request: Says prompt, truncation and salt.
-        inputs: Those of its inputs that are one Text or Tokens.
+        inputs: Those of its inputs that are one Text, Tokens or Pair.
         rules: The model's.
         options: Limits and the default truncation.
+        route: Their way through the model.
 
     Raises:
         InvalidInputError: A text is not valid Unicode or gives no tokens, or an id is out of range.
         InputTooLongError: Longer than the model reads, and truncation is off.
     """
+    truncate = request.truncate or options.truncate
+    texts = iter(_encoded_texts(request, inputs, rules, options))
+    pairs = iter(_encoded_pairs(inputs, rules, options, truncate))
+    prepared = []
+    for item in inputs:
+        part = item.parts[0]
+        if isinstance(part, Tokens):
+            ids = _checked_ids(part, item.param, rules.vocab_size)
+            encoded = _Encoded(_fit_tokens(ids, rules, truncate))
+        elif isinstance(part, Pair):
+            encoded = next(pairs)
+        else:
+            found = next(texts)
+            encoded = replace(found, ids=_fit_text(found.ids, rules, truncate))
+        _known_ids(encoded.ids, item.param, rules)
+        prepared.append(_prepared_text(encoded, item.param, rules, request.cache_salt, route))
+    return prepared
+
+
+def _encoded_texts(
+    request: EmbedRequest, inputs: Sequence[Input], rules: TextRules, options: EngineOptions
+) -> list[_Encoded]:
+    """Every Text with its prompt, uncut."""
     prompt = prompt_of(request, rules)
     texts = [
         prompt + _checked_text(item.parts[0].text, item.param, options.max_text_chars)
         for item in inputs
         if isinstance(item.parts[0], Text)
     ]
-    encoded = iter(rules.tokenizer.encode(texts) if texts else ())
-    truncate = request.truncate or options.truncate
-    prepared = []
-    for item in inputs:
-        part = item.parts[0]
-        if isinstance(part, Tokens):
-            ids = _fit_tokens(_checked_ids(part, item.param, rules.vocab_size), rules, truncate)
-        else:
-            ids = _known_ids(_fit_text(next(encoded), rules, truncate), item.param, rules)
-        prepared.append(_prepared_text(ids, item.param, rules, request.cache_salt))
-    return prepared
+    return [_Encoded(ids) for ids in (rules.tokenizer.encode(texts) if texts else ())]
+
+
+def _encoded_pairs(
+    inputs: Sequence[Input], rules: TextRules, options: EngineOptions, truncate: Truncate
+) -> list[_Encoded]:
+    """Every Pair, cut from the end of its longer text unless truncation is off."""
+    limit = options.max_text_chars
+    pairs = [
+        (
+            _checked_text(item.parts[0].first, item.param, limit),
+            _checked_text(item.parts[0].second, item.param, limit),
+        )
+        for item in inputs
+        if isinstance(item.parts[0], Pair)
+    ]
+    if not pairs:
+        return []
+    cut = None if truncate == "none" else rules.max_input_tokens
+    return [_Encoded(*found) for found in rules.tokenizer.encode_pairs(pairs, limit=cut)]
 
 
 def _checked_text(text: str, param: str, max_chars: int) -> str:
@@ -210,8 +320,10 @@ def _fit_tokens(ids: IntArray, rules: TextRules, truncate: Truncate) -> IntArray
     return ids[:limit] if truncate == "end" else ids[-limit:]
 
 
-def _prepared_text(ids: IntArray, param: str, rules: TextRules, salt: str) -> Prepared:
-    length = len(ids)
+def _prepared_text(
+    encoded: _Encoded, param: str, rules: TextRules, salt: str, route: Route
+) -> Prepared:
+    length = len(encoded.ids)
     if length > rules.max_input_tokens:
         raise InputTooLongError(
             f"{param} has {length} tokens; the model reads at most {rules.max_input_tokens}: "
@@ -220,8 +332,19 @@ def _prepared_text(ids: IntArray, param: str, rules: TextRules, salt: str) -> Pr
         )
     if length == 0:
         raise InvalidInputError(f"{param} gives no tokens, so it has no embedding", param=param)
-    key = content_key("text", ids.tobytes(), salt=salt)
-    return Prepared(modality="text", array=ids, cost=length, num_tokens=length, key=key)
+    content = encoded.ids.tobytes()
+    if encoded.segments is not None:
+        content += encoded.segments.tobytes()
+    name = f"{route.name}~{encoded.skipped}" if encoded.skipped else route.name
+    return Prepared(
+        route=route,
+        array=encoded.ids,
+        cost=length,
+        num_tokens=length,
+        key=content_key("text", content, salt=salt, route=name),
+        segments=encoded.segments,
+        skipped=encoded.skipped,
+    )
 
 
 def prepare_image(
@@ -241,7 +364,7 @@ def prepare_image(
     """
     pixels = rules.transform(decode_image(data, policy, param=param))
     return Prepared(
-        modality="image",
+        route=_PLAIN_IMAGE,
         array=pixels,
         cost=rules.num_patches,
         num_tokens=0,

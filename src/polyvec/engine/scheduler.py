@@ -1,17 +1,15 @@
 """Waiting inputs → next batch. No clock, no threads, no tensors.
 
-Every (priority, modality) has a lane. The oldest input of a lane leads a batch, and the inputs
+Every (priority, route) has a lane. The oldest input of a lane leads a batch, and the inputs
 nearest to it in cost join: padding is the largest single loss on a CPU, so lengths in a batch are
 near-equal. A batch never mixes priorities, since the urgent inputs would wait for the others to be
 computed.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
-
-from polyvec.types import Modality
 
 # Near-equal: the costliest input of a batch is at most SPREAD times the cheapest plus SLACK tokens.
 # The slack lets very short texts share a batch; among those a call costs more than padding.
@@ -24,7 +22,7 @@ class Waiting(Protocol):
 
     Attributes:
         number: Unique; grows with arrival.
-        modality: Inputs of a batch share it.
+        route: Inputs of a batch share it.
         cost: Tokens or patches, at least 1.
         priority: Lower runs earlier.
     """
@@ -32,7 +30,7 @@ class Waiting(Protocol):
     @property
     def number(self) -> int: ...  # noqa: D102
     @property
-    def modality(self) -> Modality: ...  # noqa: D102
+    def route(self) -> Hashable: ...  # noqa: D102
     @property
     def cost(self) -> int: ...  # noqa: D102
     @property
@@ -48,7 +46,7 @@ class Scheduler(Generic[Item]):
     def __init__(self, *, max_batch_tokens: int, max_passed_over_batches: int) -> None:
         self._max_batch_tokens = max_batch_tokens
         self._max_passed_over_batches = max_passed_over_batches
-        self._lanes: dict[tuple[int, Modality], _Lane[Item]] = {}
+        self._lanes: dict[tuple[int, Hashable], _Lane[Item]] = {}
         self._num_batches = 0
         self._cost = 0
         self._size = 0
@@ -59,7 +57,7 @@ class Scheduler(Generic[Item]):
 
     def add(self, item: Item) -> None:
         """Let an input wait; O(log n) comparisons."""
-        key = (item.priority, item.modality)
+        key = (item.priority, item.route)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(item.priority, self._num_batches)
@@ -73,7 +71,7 @@ class Scheduler(Generic[Item]):
         Returns:
             False if it does not wait (any more).
         """
-        key = (item.priority, item.modality)
+        key = (item.priority, item.route)
         lane = self._lanes.get(key)
         if lane is None or item.number not in lane.items:
             return False
@@ -89,7 +87,7 @@ class Scheduler(Generic[Item]):
                 little waits to fill a batch for each, they share it.
 
         Returns:
-            Inputs of one modality and priority, cheapest first; empty when none waits.
+            Inputs of one route and priority, cheapest first; empty when none waits.
         """
         if not self._lanes:
             return []
@@ -102,7 +100,7 @@ class Scheduler(Generic[Item]):
         self._left(key, lane, batch)
         return batch
 
-    def _next_lane(self) -> tuple[int, Modality]:
+    def _next_lane(self) -> tuple[int, Hashable]:
         """The lane that was passed over too often; else best priority, then oldest input."""
         if len(self._lanes) == 1:
             return next(iter(self._lanes))
@@ -111,7 +109,7 @@ class Scheduler(Generic[Item]):
             return key
         return min(self._lanes.items(), key=lambda entry: (entry[0][0], entry[1].oldest()))[0]
 
-    def _left(self, key: tuple[int, Modality], lane: "_Lane[Item]", items: Iterable[Item]) -> None:
+    def _left(self, key: tuple[int, Hashable], lane: "_Lane[Item]", items: Iterable[Item]) -> None:
         """Keep count of what waits; an empty lane goes."""
         for item in items:
             self._size -= 1
@@ -121,7 +119,7 @@ class Scheduler(Generic[Item]):
 
 
 class _Lane(Generic[Item]):
-    """Inputs of one priority and modality, sorted by cost and by age.
+    """Inputs of one priority and route, sorted by cost and by age.
 
     Attributes:
         items: By number.

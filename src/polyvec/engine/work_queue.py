@@ -13,7 +13,7 @@ class Work:
     """A batch for a worker.
 
     Attributes:
-        flights: At least one, of one modality.
+        flights: At least one, of one route.
         alone: No other batch runs and nothing waits, so it may take every core.
     """
 

@@ -5,12 +5,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from polyvec.backends._base import Session
+import numpy as np
+
+from polyvec.backends._base import Session, TokenBatch
+from polyvec.backends._outputs import gives_tokens
 from polyvec.engine.batch import assemble
 from polyvec.engine.flights import Flight, Result
+from polyvec.engine.outputs import is_finite, piece_of
 from polyvec.engine.postprocess import finite_rows, not_finite
 from polyvec.engine.work_queue import Work, WorkQueue
 from polyvec.errors import InferenceError
+from polyvec.models._model import Model
 from polyvec.types import Float32Array
 
 logger = logging.getLogger(__name__)
@@ -41,7 +46,7 @@ class Worker:
     Args:
         session: Used by no thread but the one that calls `serve`.
         queue: Where the work is.
-        dimensions: Expected length of a row.
+        model: Says how long a row is, and what its other outputs need.
         report: Called after every batch.
         leave: Called once, at the end, with the flights of a batch that it could not report: none,
             unless the thread dies.
@@ -52,13 +57,13 @@ class Worker:
         session: Session,
         queue: WorkQueue,
         *,
-        dimensions: int,
+        model: Model,
         report: Callable[[BatchReport], None],
         leave: Callable[[Sequence[Flight]], None],
     ) -> None:
         self._session = session
         self._queue = queue
-        self._dimensions = dimensions
+        self._model = model
         self._report = report
         self._leave = leave
 
@@ -90,7 +95,7 @@ class Worker:
     def _results(self, flights: Sequence[Flight], *, alone: bool) -> list[Result]:
         """Run a batch; if it fails, run its halves, so that only the culprit fails."""
         try:
-            rows = self._rows(flights, alone=alone)
+            found = self._found(flights, alone=alone)
         # Whatever a runtime raises, the neighbours of the input behind it must get their vectors.
         except Exception:
             if len(flights) == 1:
@@ -99,15 +104,44 @@ class Worker:
             middle = len(flights) // 2
             halves = flights[:middle], flights[middle:]
             return [result for half in halves for result in self._results(half, alone=alone)]
+        return found
+
+    def _found(self, flights: Sequence[Flight], *, alone: bool) -> list[Result]:
+        if not flights[0].route.is_plain:
+            return self._outputs(flights, alone=alone)
+        rows = self._rows(flights, alone=alone)
         finite = finite_rows(rows)
         if finite.all():
             return list(rows)
         return [row if good else not_finite for row, good in zip(rows, finite, strict=True)]
 
+    def _outputs(self, flights: Sequence[Flight], *, alone: bool) -> list[Result]:
+        """Every output of every input, cut out of what the batch gave."""
+        batch = assemble([flight.prepared for flight in flights])
+        if not isinstance(batch, TokenBatch):
+            raise InferenceError("only texts have several outputs")
+        given = self._session.run_outputs(batch, flights[0].route.outputs, alone=alone)
+        ends = np.cumsum(batch.lengths)
+        results: list[Result] = []
+        for index, flight in enumerate(flights):
+            span = slice(int(ends[index] - batch.lengths[index]), int(ends[index]))
+            values = {
+                name: array[span] if gives_tokens(self._model, name) else array[index]
+                for name, array in given.items()
+            }
+            if not all(is_finite(value) for value in values.values()):
+                results.append(not_finite)
+                continue
+            ids = np.asarray(flight.prepared.array, np.int64)
+            results.append(
+                {name: piece_of(self._model, name, v, ids) for name, v in values.items()}
+            )
+        return results
+
     def _rows(self, flights: Sequence[Flight], *, alone: bool) -> Float32Array:
         batch = assemble([flight.prepared for flight in flights])
-        rows = self._session.run(flights[0].modality, batch, alone=alone)
-        expected = (len(flights), self._dimensions)
+        rows = self._session.run(flights[0].route.modality, batch, alone=alone)
+        expected = (len(flights), self._model.dimensions)
         if rows.shape != expected:
             raise InferenceError(f"the backend gave rows of shape {rows.shape}, not {expected}")
         return rows

@@ -1,0 +1,68 @@
+"""What the model gave for one input → what a caller gets of it, but for the dense vector.
+
+Done in the worker thread, so that a vocabulary-sized row does not wait for its caller.
+"""
+
+import numpy as np
+
+from polyvec.engine.postprocess import finite_rows, normalized
+from polyvec.models._model import Model
+from polyvec.types import Float32Array, IntArray, Output, SparseVector
+
+Piece = Float32Array | SparseVector
+"""One output of one input: a dense row (D,) as the model gave it, token vectors (L, K), scores (N,)
+or a sparse vector."""
+
+
+def is_finite(value: Float32Array) -> bool:
+    """Whether no number of an output is NaN or infinite."""
+    return bool(finite_rows(value.reshape(1, -1))[0])
+
+
+def piece_of(model: Model, output: Output, value: Float32Array, ids: IntArray) -> Piece:
+    """Shape one output of one input.
+
+    Args:
+        model: Says what the output's head needs done.
+        output: Which.
+        value: (N,) where the head gives rows, otherwise (L, N).
+        ids: The input's token ids, (L,).
+    """
+    if output == "sparse":
+        return _sparse(model, value, ids)
+    head = model.heads.get(output)
+    if output == "tokens":
+        if head is None:
+            return value
+        kept = value[1:] if head.drops_first else value
+        return normalized(kept) if head.normalize else kept
+    if output == "score" and head is not None:
+        return _activated(value, head.activation)
+    return value
+
+
+def _sparse(model: Model, value: Float32Array, ids: IntArray) -> SparseVector:
+    """Entries other than zero, by vocabulary id."""
+    if value.ndim == 1:  # a weight for every entry of the vocabulary
+        found = np.flatnonzero(value)
+        return SparseVector(found.astype(np.int64), value[found])
+    # A weight for every token: the largest of each id. Source: FlagEmbedding's BGEM3FlagModel.
+    special = () if model.text is None else tuple(model.text.tokenizer.special_ids)
+    weights = value[:, 0]
+    kept = (weights > 0) & ~np.isin(ids, special)
+    indexes, inverse = np.unique(ids[kept], return_inverse=True)
+    values = np.zeros(len(indexes), np.float32)
+    np.maximum.at(values, inverse, weights[kept])
+    return SparseVector(indexes, values)
+
+
+def _activated(scores: Float32Array, kind: str | None) -> Float32Array:
+    if kind == "sigmoid":
+        wide = scores.astype(np.float64)
+        squashed: Float32Array = (1 / (1 + np.exp(-np.clip(wide, -500, 500)))).astype(np.float32)
+        return squashed
+    if kind == "softmax":
+        powers = np.exp(scores.astype(np.float64) - scores.max())
+        shares: Float32Array = (powers / powers.sum()).astype(np.float32)
+        return shares
+    return scores
