@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from polyvec.types import EmbedRequest, EmbedResult, ModelCard
+from polyvec.types import EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
 
 
 class Service(Protocol):
@@ -19,6 +19,14 @@ class Service(Protocol):
             OverloadedError: The queue is full.
             NotReadyError: Loading or draining.
             InferenceError: The runtime failed.
+        """
+        ...
+
+    async def score(self, request: ScoreRequest) -> ScoreResult:
+        """Score documents against queries with one model.
+
+        Raises:
+            The errors of `embed`.
         """
         ...
 

@@ -110,7 +110,8 @@ class EmbedRequest:
         model: Served name, or None for the server's first model.
         inputs: In the caller's order; results keep it.
         dimensions: Wanted vector length (Matryoshka), or None for the model's own.
-        normalize: Force unit length on or off, or None for what the checkpoint says.
+        normalize: Force unit length on or off, or None for what the checkpoint says. False also
+            leaves a cross-encoder's scores without their activation.
         truncate: Which tokens of an over-long text to drop, ``"none"`` to refuse it, or None for
             the server's default.
         prompt_name: One of the checkpoint's prompts, put before every text, or None for the
@@ -184,6 +185,44 @@ class EmbedResult:
     def num_tokens(self) -> int:
         """Tokens read over all inputs."""
         return sum(embedding.num_tokens for embedding in self.embeddings)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """How well each document answers its query.
+
+    Attributes:
+        model: Served name, or None for the server's first model.
+        queries: One for all documents, or one for each.
+        documents: In the caller's order; scores keep it.
+        activate: Whether a cross-encoder's scores go through its activation; else they are logits.
+        truncate: As in `EmbedRequest`; of a pair, the longer text is cut.
+        priority: As in `EmbedRequest`.
+        cache_salt: As in `EmbedRequest`.
+    """
+
+    model: str | None
+    queries: tuple[str, ...]
+    documents: tuple[str, ...]
+    activate: bool = True
+    truncate: Truncate | None = None
+    priority: int = 0
+    cache_salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """Answer to a ScoreRequest.
+
+    Attributes:
+        model: The served name that answered.
+        scores: Shape (N,), float32, one per document.
+        num_tokens: Tokens read in all.
+    """
+
+    model: str
+    scores: Float32Array
+    num_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import orjson
 from polyvec.dialects._base import Call, Dialect, Reply
 from polyvec.dialects._registry import RouteTable, find_dialects
 from polyvec.errors import PolyvecError
-from polyvec.types import Embedding, EmbedRequest, EmbedResult, ModelCard
+from polyvec.types import Embedding, EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
 
 CARD = ModelCard(
     name="CLIP/clip-vit-b-16",
@@ -44,6 +44,7 @@ class StubService:
     error: PolyvecError | None = None
     is_up: bool = True
     requests: list[EmbedRequest] = field(default_factory=list)
+    scored: list[ScoreRequest] = field(default_factory=list)
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         self.requests.append(request)
@@ -53,6 +54,14 @@ class StubService:
             Embedding(ROWS[index % len(ROWS)], 5) for index in range(len(request.inputs))
         )
         return EmbedResult(request.model or self.cards[0].name, embeddings)
+
+    async def score(self, request: ScoreRequest) -> ScoreResult:
+        """Longer documents score higher, seven tokens each."""
+        self.scored.append(request)
+        if self.error is not None:
+            raise self.error
+        scores = np.array([len(text) / 8 for text in request.documents], np.float32)
+        return ScoreResult(request.model or self.cards[0].name, scores, 7 * len(scores))
 
     def models(self) -> tuple[ModelCard, ...]:
         return self.cards

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyvec.dialects._base import Call
-from polyvec.dialects.openai import parse
+from polyvec.dialects.openai import parse, render
 from polyvec.errors import InvalidInputError, OverloadedError, UnprocessableInputError
-from polyvec.types import EmbedRequest, Input, Text, Tokens
+from polyvec.types import Embedding, EmbedRequest, EmbedResult, Input, SparseVector, Text, Tokens
 from tests.dialects.stub import CARD, ROWS, TEXT_CARD, StubService, answer, get, post
 
 
@@ -28,7 +28,7 @@ def _refused(**fields):
 
 def test_a_body_with_only_an_input_has_defaults():
     request, encoding = parse({"input": "a"})
-    assert request == EmbedRequest(None, (Input((Text("a"),)),))
+    assert request == EmbedRequest(None, (Input((Text("a"),)),), outputs=("dense",))
     assert encoding == "float"
 
 
@@ -268,3 +268,30 @@ def test_models_are_listed_without_server_paths():
 def test_a_model_is_found_by_its_alias():
     _, body = get(f"/v1/models/{CARD.aliases[0]}")
     assert body["id"] == CARD.name
+
+
+# Other outputs
+
+
+def test_outputs_beside_the_dense_vector_come_under_their_own_names():
+    sparse = SparseVector(np.array([3, 9]), np.array([0.5, 2.0], np.float32))
+    tokens = np.array([[1, 0], [0, 1]], np.float32)
+    embedding = Embedding(np.array([1.0], np.float32), 2, sparse=sparse, token_vectors=tokens)
+    reply = render(EmbedResult("m", (embedding,)), "float", request_id="1", created=1)
+    (item,) = orjson.loads(reply.body)["data"]
+    assert item["embedding"] == [1.0]
+    assert item["sparse_embedding"] == {"indices": [3, 9], "values": [0.5, 2.0]}
+    assert item["token_embeddings"] == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_outputs_and_task_reach_the_service():
+    request = _request(outputs=["sparse", "dense", "sparse"], task="retrieval.query")
+    assert request.outputs == ("sparse", "dense")
+    assert request.task == "retrieval.query"
+
+
+@pytest.mark.parametrize("outputs", ["sparse", [], ["colbert"], [1], {}])
+def test_unknown_outputs_are_refused_with_the_known_ones(outputs):
+    error = _refused(outputs=outputs)
+    assert error.param == "outputs"
+    assert "'dense', 'sparse', 'tokens'" in error.message

@@ -9,7 +9,7 @@ import pytest
 from polyvec.backends._base import TokenBatch
 from polyvec.engine.engine import Engine
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.outputs import piece_of
+from polyvec.engine.outputs import activated, piece_of
 from polyvec.errors import UnprocessableInputError, UnsupportedInputError
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._family import Head
@@ -128,5 +128,5 @@ def test_scores_go_through_the_heads_activation(
     activation: str | None, expected: list[float]
 ) -> None:
     model = make_model(heads={"score": head("rows", activation=activation)})
-    scores = piece_of(model, "score", np.array([0, 1], np.float32), np.array([1]))
+    scores = activated(model, np.array([0, 1], np.float32))
     np.testing.assert_allclose(scores, expected, rtol=1e-5)

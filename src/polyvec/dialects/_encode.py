@@ -27,6 +27,27 @@ def json_reply(
     return Reply(status, orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY), headers or {})
 
 
+def wire_outputs(embedding: Embedding, encoding: EncodingFormat) -> dict[str, Any]:
+    """Return the outputs of one input under the names that answers give them.
+
+    ``embedding`` is the dense vector, ``sparse_embedding`` has ``indices`` and ``values``, and
+    ``token_embeddings`` has a vector per token; encoded vectors are those of ``wire_vector``.
+    """
+    wire: dict[str, Any] = {}
+    if embedding.vector.size:
+        wire["embedding"] = wire_vector(embedding.vector, encoding)
+    if embedding.sparse is not None:
+        wire["sparse_embedding"] = {
+            "indices": embedding.sparse.indexes,
+            "values": wire_vector(embedding.sparse.values, "float"),
+        }
+    if embedding.token_vectors is not None:
+        wire["token_embeddings"] = [
+            wire_vector(vector, encoding) for vector in embedding.token_vectors
+        ]
+    return wire
+
+
 def wire_vector(vector: Float32Array, encoding: EncodingFormat) -> Float32Array | str:
     """Return a vector, shape (D,), as `json_reply` takes it.
 

@@ -1,9 +1,11 @@
 """What APIs of OpenAI's shape share: fields, `input` in its four forms, usage and error bodies."""
 
+import re
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from polyvec.dialects._base import Reply, json_type, retry_headers
+from polyvec.dialects._base import Call, Reply, json_type, retry_headers
 from polyvec.dialects._encode import json_reply
 from polyvec.errors import (
     AuthenticationError,
@@ -15,7 +17,9 @@ from polyvec.errors import (
     PolyvecError,
     UnprocessableInputError,
 )
-from polyvec.types import EmbedResult, Input, Text, Tokens
+from polyvec.types import EmbedResult, Input, Output, Text, Tokens
+
+_REQUEST_ID: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 INT64_MAX: Final = 2**63 - 1
 INT64_MIN: Final = -(2**63)
@@ -34,6 +38,7 @@ _STATUS: Final[tuple[tuple[type[PolyvecError], int, str], ...]] = (
 # What other errors say is for the operator: it may hold paths or a runtime's own words.
 _SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
 
+_OUTPUTS: Final = ("dense", "sparse", "tokens")
 _INPUT_FORMS: Final = (
     "a string, an array of strings, an array of token ids or an array of arrays of token ids"
 )
@@ -58,6 +63,12 @@ def error_status(error: PolyvecError) -> tuple[int, str]:
         if isinstance(error, kind):
             return status, openai_type
     return SERVER_ERROR, "server_error"
+
+
+def request_id(call: Call) -> str:
+    """Return the id that the caller gave the request in ``X-Request-Id``, or a new one."""
+    given = call.headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def usage(result: EmbedResult) -> dict[str, int]:
@@ -92,6 +103,22 @@ def optional_int(body: Mapping[str, Any], name: str) -> int | None:
     if not INT64_MIN <= value <= INT64_MAX:
         raise InvalidInputError(f"{name} must fit a signed 64-bit integer", param=name)
     return value
+
+
+def parse_outputs(body: Mapping[str, Any]) -> tuple[Output, ...]:
+    """Return the outputs that ``outputs`` asks for; a dense vector when it is absent.
+
+    Raises:
+        InvalidInputError: It is no array of outputs, or an empty one.
+    """
+    value = body.get("outputs")
+    if value is None:
+        return ("dense",)
+    if not isinstance(value, list) or not value or not all(item in _OUTPUTS for item in value):
+        raise InvalidInputError(
+            f"outputs must be an array of {', '.join(map(repr, _OUTPUTS))}", param="outputs"
+        )
+    return tuple(dict.fromkeys(cast("list[Output]", value)))
 
 
 def wrong_type(name: str, allowed: str, value: object) -> InvalidInputError:

@@ -1,18 +1,18 @@
 """OpenAI's embeddings and models endpoints, with the extensions of servers that speak its API."""
 
-import re
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, json_type
-from polyvec.dialects._encode import EncodingFormat, json_reply, wire_vector
+from polyvec.dialects._encode import EncodingFormat, json_reply, wire_outputs
 from polyvec.dialects._openai_wire import (
     error_reply,
     optional_int,
     optional_str,
     parse_input,
+    parse_outputs,
+    request_id,
     usage,
 )
 from polyvec.errors import InvalidInputError, ModelNotFoundError, PolyvecError
@@ -23,7 +23,6 @@ MAX_CACHE_SALT_CHARS: Final = 128
 
 _TRUNCATE: Final = ("end", "start", "none")
 _SIDES: Final[dict[str, Truncate]] = {"right": "end", "left": "start"}
-_REQUEST_ID: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 def owns(body: Any) -> bool:
@@ -41,7 +40,8 @@ def parse(body: Mapping[str, Any]) -> tuple[EmbedRequest, EncodingFormat]:
         InvalidInputError: ``param`` names the field.
 
     Source: https://platform.openai.com/docs/api-reference/embeddings/create; the names of
-    ``truncate_prompt_tokens``, ``truncation_side``, ``priority`` and ``cache_salt`` are vLLM's.
+    ``truncate_prompt_tokens``, ``truncation_side``, ``priority`` and ``cache_salt`` are vLLM's;
+    ``prompt_name``, ``task`` and ``outputs`` are polyvec's.
     """
     encoding = _parse_encoding(body)
     request = EmbedRequest(
@@ -50,6 +50,8 @@ def parse(body: Mapping[str, Any]) -> tuple[EmbedRequest, EncodingFormat]:
         dimensions=_parse_dimensions(body),
         truncate=_parse_truncate(body),
         prompt_name=optional_str(body, "prompt_name"),
+        task=optional_str(body, "task"),
+        outputs=parse_outputs(body),
         priority=optional_int(body, "priority") or 0,
         cache_salt=_parse_cache_salt(body),
     )
@@ -61,11 +63,7 @@ def render(
 ) -> Reply:
     """Return a result in OpenAI's list shape; ``created`` in Unix seconds."""
     data = [
-        {
-            "object": "embedding",
-            "index": index,
-            "embedding": wire_vector(embedding.vector, encoding),
-        }
+        {"object": "embedding", "index": index, **wire_outputs(embedding, encoding)}
         for index, embedding in enumerate(result.embeddings)
     ]
     return json_reply(
@@ -168,12 +166,7 @@ def _parse_cache_salt(body: Mapping[str, Any]) -> str:
 async def _embed(call: Call, service: Service) -> Reply:
     request, encoding = parse(call.json_object())
     result = await service.embed(request)
-    return render(result, encoding, request_id=_request_id(call), created=int(time.time()))
-
-
-def _request_id(call: Call) -> str:
-    given = call.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return render(result, encoding, request_id=request_id(call), created=int(time.time()))
 
 
 async def _list_models(_call: Call, service: Service) -> Reply:
@@ -198,6 +191,9 @@ def _model(card: ModelCard) -> dict[str, Any]:
         "max_model_len": card.max_input_tokens,
         "dimensions": card.dimensions,
         "modalities": list(card.modalities),
+        "outputs": list(card.outputs),
+        "prompts": list(card.prompts),
+        "tasks": list(card.tasks),
     }
 
 

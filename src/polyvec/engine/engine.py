@@ -22,10 +22,11 @@ from polyvec.engine.cache import VectorCache
 from polyvec.engine.flights import Ask, Failure, Flight, Flights, Found
 from polyvec.engine.metrics import EngineMetrics
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.outputs import Piece
+from polyvec.engine.outputs import Piece, activated
 from polyvec.engine.pool import PreparePool
 from polyvec.engine.postprocess import check_dimensions, finish
-from polyvec.engine.prepare import Prepared, Route, modalities_of, prompt_of, route_of
+from polyvec.engine.prepare import Prepared, Route, modalities_of, route_of
+from polyvec.engine.prompts import MAX_ECHOED_CHARS, prompt_of
 from polyvec.engine.scheduler import Scheduler
 from polyvec.engine.work_queue import WorkQueue
 from polyvec.engine.worker import BatchReport, Worker, inference_failed
@@ -208,7 +209,7 @@ class Engine:
                 tokens,
                 sparse=cast("SparseVector | None", each.get("sparse")),
                 token_vectors=cast("Float32Array | None", each.get("tokens")),
-                scores=cast("Float32Array | None", each.get("score")),
+                scores=self._scores(request, each.get("score")),
             )
             for vector, tokens, each in zip(vectors, num_tokens, pieces, strict=True)
         ]
@@ -231,6 +232,11 @@ class Engine:
 
     def _tokens_per_s(self) -> float:
         return self.metrics.tokens_per_s * self._num_alive
+
+    def _scores(self, request: EmbedRequest, logits: Piece | None) -> Float32Array | None:
+        if not isinstance(logits, np.ndarray):
+            return None
+        return logits if request.normalize is False else activated(self.model, logits)
 
     async def _mixed(
         self,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from polyvec.backends._base import Runner
 from polyvec.engine.engine import Engine
-from polyvec.engine.prepare import MAX_ECHOED_CHARS
+from polyvec.engine.prompts import MAX_ECHOED_CHARS
+from polyvec.engine.scoring import score
 from polyvec.errors import ConfigError, ModelNotFoundError
 from polyvec.models._model import Model
-from polyvec.types import EmbedRequest, EmbedResult, ModelCard
+from polyvec.types import EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,12 @@ class LocalService:
         served = self._served[self._find(request.model)]
         embeddings = await served.engine.embed(request)
         return EmbedResult(model=served.card.name, embeddings=tuple(embeddings))
+
+    async def score(self, request: ScoreRequest) -> ScoreResult:
+        """Score with the model that the request names."""
+        served = self._served[self._find(request.model)]
+        found = await score(request, served.engine.model, served.engine.embed)
+        return ScoreResult(served.card.name, found.scores, found.num_tokens)
 
     def models(self) -> tuple[ModelCard, ...]:
         """Every served model."""

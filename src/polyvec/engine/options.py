@@ -27,6 +27,7 @@ class EngineOptions:
         cache_bytes: Memory for finished vectors; 0 keeps none. Off by default, since vectors reveal
             the texts they were made from.
         truncate: What happens to an over-long text when a request does not say.
+        self_test: Whether a model is checked when it is loaded; see `polyvec.engine.self_test`.
         prepare_threads: Threads that tokenise long texts and decode pictures.
         fetch_threads: Pictures that may be downloaded at the same time.
     """
@@ -40,6 +41,7 @@ class EngineOptions:
     max_passed_over_batches: int = 16
     cache_bytes: int = 0
     truncate: Truncate = "none"
+    self_test: bool = True
     prepare_threads: int = 4
     fetch_threads: int = 16
 
@@ -52,7 +54,7 @@ class EngineOptions:
         for option in fields(self):
             least = 0 if option.name in {"cache_bytes", "max_inline_chars"} else 1
             value = getattr(self, option.name)
-            if isinstance(value, int) and value < least:
+            if type(value) is int and value < least:
                 raise ConfigError(
                     f"{option.name} is {value}; it must be at least {least}", param=option.name
                 )

@@ -36,9 +36,12 @@ def piece_of(model: Model, output: Output, value: Float32Array, ids: IntArray) -
             return value
         kept = value[1:] if head.drops_first else value
         return normalized(kept) if head.normalize else kept
-    if output == "score" and head is not None:
-        return _activated(value, head.activation)
     return value
+
+
+def activated(model: Model, scores: Float32Array) -> Float32Array:
+    """A cross-encoder's logits (N,) as its authors give them out."""
+    return _activated(scores, model.heads["score"].activation)
 
 
 def _sparse(model: Model, value: Float32Array, ids: IntArray) -> SparseVector:

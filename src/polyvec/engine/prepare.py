@@ -7,6 +7,7 @@ import numpy as np
 
 from polyvec.engine.cache import content_key
 from polyvec.engine.options import EngineOptions
+from polyvec.engine.prompts import adapter_of, prompt_of
 from polyvec.errors import InputTooLongError, InvalidInputError, UnsupportedInputError
 from polyvec.media.image import decode_image
 from polyvec.media.policy import MediaPolicy
@@ -25,10 +26,6 @@ from polyvec.types import (
     Tokens,
     Truncate,
 )
-
-MAX_ECHOED_CHARS = 256
-"""How much of a wrong name an error repeats."""
-
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -88,7 +85,7 @@ def route_of(request: EmbedRequest, model: Model) -> Route:
 
     Raises:
         UnsupportedInputError: The model does not give an output that is asked for.
-        InvalidInputError: The task is not one of its adapters, nor one of its prompts.
+        InvalidInputError: The task or the prompt is not one of the model's.
     """
     outputs = request.outputs or model.outputs[:1]
     for output in outputs:
@@ -97,9 +94,7 @@ def route_of(request: EmbedRequest, model: Model) -> Route:
                 f"this model gives no {output} output; it gives {', '.join(model.outputs)}",
                 param="outputs",
             )
-    adapter = None
-    if request.task in model.adapters:
-        adapter = model.adapters.index(request.task)
+    adapter = adapter_of(request, model)
     if outputs == ("dense",) and adapter is None:
         return _PLAIN_TEXT
     return Route("text", tuple(dict.fromkeys(outputs)), adapter)
@@ -148,26 +143,6 @@ def _size(part: Part) -> int:
     return len(part.ids) if isinstance(part, Tokens) else 0
 
 
-def prompt_of(request: EmbedRequest, rules: TextRules | None) -> str:
-    """The prefix that a request asks for, or the checkpoint's default; empty for none.
-
-    Raises:
-        InvalidInputError: The checkpoint does not define the prompt.
-    """
-    prompts = {} if rules is None else rules.prompts
-    name = request.prompt_name
-    if name is None:
-        default = None if rules is None else rules.default_prompt_name
-        return "" if default is None else prompts[default]
-    if name in prompts:
-        return prompts[name]
-    allowed = f"it defines {', '.join(prompts)}" if prompts else "it defines none"
-    raise InvalidInputError(
-        f"prompt_name {name[:MAX_ECHOED_CHARS]!r} is not a prompt of this model; {allowed}",
-        param="prompt_name",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Encoded:
     """Token ids of an input and what goes with them; see `Prepared`."""
@@ -209,8 +184,7 @@ def prepare_texts(
         elif isinstance(part, Pair):
             encoded = next(pairs)
         else:
-            found = next(texts)
-            encoded = replace(found, ids=_fit_text(found.ids, rules, truncate))
+            encoded = _fit_text(next(texts), rules, truncate)
         _known_ids(encoded.ids, item.param, rules)
         prepared.append(_prepared_text(encoded, item.param, rules, request.cache_salt, route))
     return prepared
@@ -222,11 +196,19 @@ def _encoded_texts(
     """Every Text with its prompt, uncut."""
     prompt = prompt_of(request, rules)
     texts = [
-        prompt + _checked_text(item.parts[0].text, item.param, options.max_text_chars)
+        _checked_text(item.parts[0].text, item.param, options.max_text_chars)
         for item in inputs
         if isinstance(item.parts[0], Text)
     ]
-    return [_Encoded(ids) for ids in (rules.tokenizer.encode(texts) if texts else ())]
+    if not texts:
+        return []
+    if prompt in rules.marked_prompts:
+        found = rules.tokenizer.encode_marked(prompt, texts)
+    else:
+        found = rules.tokenizer.encode([prompt + text for text in texts])
+    leaves_out = rules.excludes_prompt and prompt
+    skipped = rules.tokenizer.prompt_length(prompt) if leaves_out else 0
+    return [_Encoded(ids, skipped=skipped) for ids in found]
 
 
 def _encoded_pairs(
@@ -245,7 +227,10 @@ def _encoded_pairs(
     if not pairs:
         return []
     cut = None if truncate == "none" else rules.max_input_tokens
-    return [_Encoded(*found) for found in rules.tokenizer.encode_pairs(pairs, limit=cut)]
+    if rules.pairs is None:
+        raise UnsupportedInputError("the active model reads no pairs of texts")
+    found = rules.pairs.encode(pairs, limit=cut)
+    return [_Encoded(pair.ids, pair.segments) for pair in found]
 
 
 def _checked_text(text: str, param: str, max_chars: int) -> str:
@@ -292,10 +277,15 @@ def _checked_ids(part: Tokens, param: str, vocab_size: int) -> IntArray:
     return np.array(ids, np.int64)
 
 
-def _fit_text(ids: IntArray, rules: TextRules, truncate: Truncate) -> IntArray:
-    if len(ids) <= rules.max_input_tokens or truncate == "none":
-        return ids
-    return rules.tokenizer.truncate(ids, rules.max_input_tokens, truncate)
+def _fit_text(encoded: _Encoded, rules: TextRules, truncate: Truncate) -> _Encoded:
+    excess = len(encoded.ids) - rules.max_input_tokens
+    if excess <= 0 or truncate == "none":
+        return encoded
+    ids = rules.tokenizer.truncate(encoded.ids, rules.max_input_tokens, truncate)
+    skipped = encoded.skipped
+    if skipped and truncate == "start":  # the prompt's own tokens are the first to go
+        skipped = max(len(rules.tokenizer.prefix), skipped - excess)
+    return replace(encoded, ids=ids, skipped=skipped)
 
 
 def _known_ids(ids: IntArray, param: str, rules: TextRules) -> IntArray:

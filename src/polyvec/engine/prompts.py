@@ -1,0 +1,75 @@
+"""Which prompt and which adapter a request gets, by the names that callers use for them."""
+
+from collections.abc import Collection, Mapping
+
+from polyvec.errors import InvalidInputError
+from polyvec.models._model import Model, TextRules
+from polyvec.types import EmbedRequest
+
+MAX_ECHOED_CHARS = 256
+"""How much of a wrong name an error repeats."""
+
+_QUERY = ("query", "search_query", "retrieval.query", "web_search_query")
+_DOCUMENT = ("document", "passage", "search_document", "retrieval.passage")
+_SYNONYMS = {
+    **dict.fromkeys(("query", "search_query"), _QUERY),
+    **dict.fromkeys(("document", "passage", "search_document"), _DOCUMENT),
+}
+"""What callers of any server may say → names that checkpoints have for it, the likeliest first."""
+
+
+def prompt_of(request: EmbedRequest, rules: TextRules | None) -> str:
+    """The prefix that a request asks for, or the checkpoint's default; empty for none.
+
+    Raises:
+        InvalidInputError: The model has no such prompt.
+    """
+    prompts: Mapping[str, str] = {} if rules is None else rules.prompts
+    if request.prompt_name is None and request.task is not None:
+        return prompts.get(request.task, "")
+    name = prompt_name_of(request, prompts)
+    if name is None:
+        name = None if rules is None else rules.default_prompt_name
+    return "" if name is None else prompts[name]
+
+
+def prompt_name_of(request: EmbedRequest, prompts: Collection[str]) -> str | None:
+    """The model's own name of the prompt that a request names; None where it names none.
+
+    Raises:
+        InvalidInputError: The model has no such prompt.
+    """
+    name = request.prompt_name
+    if name is None or name in prompts:
+        return name
+    for own in _SYNONYMS.get(name, ()):
+        if own in prompts:
+            return own
+    allowed = f"it defines {', '.join(prompts)}" if prompts else "it defines none"
+    raise InvalidInputError(
+        f"prompt_name {name[:MAX_ECHOED_CHARS]!r} is not a prompt of this model; {allowed}",
+        param="prompt_name",
+    )
+
+
+def adapter_of(request: EmbedRequest, model: Model) -> int | None:
+    """Index of the adapter that a request's texts go through, or None.
+
+    A prompt that is named like an adapter belongs to it, so it brings the adapter along.
+
+    Raises:
+        InvalidInputError: The task is neither an adapter nor a prompt, or the model has no such
+            prompt.
+    """
+    prompts: Mapping[str, str] = {} if model.text is None else model.text.prompts
+    name = request.task
+    if name is None:
+        name = prompt_name_of(request, prompts)
+    elif name not in model.adapters and name not in prompts:
+        known = ", ".join(dict.fromkeys((*model.adapters, *prompts)))
+        allowed = f"it has {known}" if known else "it has none"
+        raise InvalidInputError(
+            f"task {name[:MAX_ECHOED_CHARS]!r} is not a task of this model; {allowed}",
+            param="task",
+        )
+    return model.adapters.index(name) if name in model.adapters else None

@@ -1,0 +1,90 @@
+"""A model that would give wrong vectors without an error does not get served."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polyvec.backends import openvino as openvino_backend
+from polyvec.backends import torch as torch_backend
+from polyvec.backends._base import BackendOptions
+from polyvec.engine.self_test import run_checks
+from polyvec.errors import CheckpointError
+from polyvec.models._model import Model
+from polyvec.models._resolve import ModelOptions, resolve
+from tests import tiny
+
+BACKENDS = [
+    pytest.param(openvino_backend.BACKEND, id="openvino"),
+    pytest.param(torch_backend.BACKEND, id="torch"),
+]
+OPTIONS = BackendOptions(dtype="float32", num_sessions=1)
+
+
+def bert(folder: Path, **changes: Any) -> Model:
+    return resolve(str(tiny.make_bert(folder, **changes)), ModelOptions(pooling="mean"))
+
+
+class Wrong:
+    """A good runner whose rows are spoiled on their way out."""
+
+    dtype = "float32"
+
+    def __init__(self, runner: Any, spoil: Any) -> None:
+        self._runner = runner
+        self._spoil = spoil
+
+    def session(self) -> Any:
+        return self
+
+    def probe(self, batch: Any) -> Any:
+        return self._runner.probe(batch)
+
+    def run(self, modality: str, batch: Any) -> Any:
+        return self._spoil(self._runner.session().run(modality, batch))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_good_model_passes_and_tells_what_was_found(tmp_path: Path, backend: Any) -> None:
+    model = bert(tmp_path)
+    found = run_checks(model, backend.load(model, OPTIONS))
+    shown = {name.removeprefix("check: "): setting.value for name, setting in found.items()}
+    assert shown["attention"] == "bidirectional"
+    assert shown["finite"] == "yes"
+    assert shown["dimensions"] == "32"
+    assert {"weights", "alone = in a batch", "padding does not matter", "unit norm"} < shown.keys()
+    assert {setting.origin for setting in found.values()} == {"self-test"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_attention_that_looks_the_wrong_way_is_refused(tmp_path: Path, backend: Any) -> None:
+    model = bert(tmp_path)
+    tower = replace(model.family.towers["text"], causal=lambda _config: True)
+    model = replace(model, family=replace(model.family, towers={"text": tower}))
+    with pytest.raises(CheckpointError, match="bidirectional, but the checkpoint says causal"):
+        run_checks(model, backend.load(model, OPTIONS))
+
+
+def test_the_causal_text_tower_of_clip_passes(tmp_path: Path) -> None:
+    model = resolve(str(tiny.make_clip(tmp_path)))
+    found = run_checks(model, openvino_backend.BACKEND.load(model, OPTIONS))
+    assert found["check: attention"].value == "causal"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda rows: rows * np.nan, "finite: NaN"),
+        (lambda rows: rows + rows.sum(0) * (len(rows) > 1), "alone = in a batch: cosine"),
+        (lambda rows: rows[:, :-1], "dimensions: 31"),
+    ],
+)
+def test_wrong_rows_are_refused_with_the_check_that_found_them(
+    tmp_path: Path, spoil: Any, named: str
+) -> None:
+    model = bert(tmp_path)
+    runner: Any = Wrong(openvino_backend.BACKEND.load(model, OPTIONS), spoil)
+    with pytest.raises(CheckpointError, match=named):
+        run_checks(model, runner)
