@@ -15,7 +15,7 @@ from polyvec.engine.options import EngineOptions
 from polyvec.errors import ConfigError
 from polyvec.media.policy import IMAGE_FORMATS, MediaPolicy
 from polyvec.models._family import Pooling
-from polyvec.models._resolve import ModelOptions
+from polyvec.models._options import Convert, ModelOptions, RunnerKind
 from polyvec.server.options import ServerOptions
 from polyvec.types import Truncate
 
@@ -55,6 +55,8 @@ def test_choices_match_the_types() -> None:
     assert get_args(Pooling) == (*definitions.POOLINGS, "eos")
     assert get_args(Dtype) == definitions.DTYPES
     assert get_args(Truncate) == definitions.TRUNCATIONS
+    assert get_args(Convert) == definitions.CONVERSIONS
+    assert get_args(RunnerKind) == definitions.RUNNERS
     assert definitions.IMAGE_FORMATS == IMAGE_FORMATS
 
 
@@ -64,7 +66,7 @@ def test_names_are_unique_and_flags_are_few() -> None:
     ]
     assert len(set(flags)) == len(flags)
     assert len(definitions.BY_VARIABLE) == len(definitions.DEFINITIONS)
-    assert sum(one.flag is not None for one in definitions.DEFINITIONS) <= 30
+    assert sum(one.flag is not None for one in definitions.DEFINITIONS) <= 40
 
 
 def test_defaults_serve_the_demo() -> None:
@@ -135,7 +137,7 @@ def test_model_setting_for_several_models_is_refused() -> None:
         ("[model]\npooling = 'cls'\n", r"array: \[\[model\]\]"),
         ("[[model]]\npooling = 'cls'\n", "needs a checkpoint"),
         ("[[model]]\ncheckpoint = 'a'\npoling = 'cls'\n", "did you mean pooling?"),
-        ("[backend]\ndtype = 'int3'\n", "one of auto, float32, bfloat16, float16, not 'int3'"),
+        ("[backend]\ndtype = 'int3'\n", "one of auto, float32, .*, int8, int4, int8-full, not 'int3'"),
         ("[engine]\ncache_bytes = '1 zb'\n", "a size such as 64MiB"),
         ("[server\n", "is not a TOML file"),
     ],
@@ -223,3 +225,39 @@ def test_what_is_no_list_is_refused(value: object) -> None:
 def test_root_path_has_one_spelling(value: object) -> None:
     with pytest.raises(ValueError, match="begins with /"):
         values.path_prefix(value)
+
+
+def test_options_in_json_come_from_flags_variables_and_files(tmp_path: Path) -> None:
+    flags = {"model.pooler_config": '{"pooling_type": "MEAN"}'}
+    environ = {"POLYVEC_HF_OVERRIDES": '{"is_matryoshka": true}'}
+    (model,) = compose(load(flags=flags, environ=environ)).models
+    assert model.options.pooler_config == {"pooling_type": "MEAN"}
+    assert model.options.hf_overrides == {"is_matryoshka": True}
+    file = file_with(
+        tmp_path,
+        '[[model]]\ncheckpoint = "a/b"\nprompts = { query = "q: " }\n'
+        'hf_overrides = { matryoshka_dimensions = [256] }\nconvert = "embed"\n',
+    )
+    (model,) = compose(load(file=file)).models
+    assert model.options.prompts == {"query": "q: "}
+    assert model.options.hf_overrides == {"matryoshka_dimensions": [256]}
+    assert model.options.convert == "embed"
+    shown = {key: (value, origin) for key, value, origin in rows(load(file=file))}
+    assert shown["model[0].prompts"] == ({"query": "q: "}, f"{file}: model.prompts")
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "wanted"),
+    [
+        ("model.pooler_config", "MEAN", "a JSON object"),
+        ("model.hf_overrides", "[1]", "a JSON object"),
+        ("model.prompts", '{"query": 3}', "whose values are texts"),
+        ("model.runner", "generate", "one of auto, pooling"),
+        ("model.convert", "reward", "one of auto, embed, classify, none"),
+    ],
+)
+def test_an_option_that_cannot_be_read_says_what_is_wanted(
+    key: str, text: str, wanted: str
+) -> None:
+    with pytest.raises(ConfigError, match=wanted):
+        load(flags={key: text})

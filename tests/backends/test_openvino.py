@@ -3,12 +3,15 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import openvino as ov
 import pytest
 from safetensors.torch import load_file, save_file
 
 from polyvec.backends._base import BackendOptions
+from polyvec.backends._openvino_device import Device
 from polyvec.backends._packing import tokens_of
 from polyvec.backends.openvino import BACKEND
 from polyvec.errors import CheckpointError, ConfigError
@@ -92,3 +95,12 @@ def test_sessions_in_parallel_threads_give_the_same_vectors(tmp_path: Path) -> N
         for rows in pool.map(run_all, [False, True, False, True]):
             for ours, expected in zip(rows, serial, strict=True):
                 np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_bfloat16_is_taken_by_itself_where_the_device_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = Device(BackendOptions())
+    for native, dtype in ((ov.Type.bf16, "bf16"), (ov.Type.f32, "f32"), (ov.Type.f16, "f16")):
+        monkeypatch.setattr(device, "core", SimpleNamespace(get_property=lambda *_: native))  # noqa: B023
+        assert device._native_hint() == dtype

@@ -95,3 +95,13 @@ def test_rounding_up_wastes_little_and_meets_few_sizes(count: int) -> None:
 
 def test_the_grid_of_sizes_is_small() -> None:
     assert len({round_up(count) for count in range(1, 513)}) <= 30
+
+
+@given(LENGTHS, st.integers(1, 9))
+def test_the_first_token_after_a_left_out_prompt_is_kept(lengths: list[int], skipped: int) -> None:
+    batch = tokens_of(texts(lengths))
+    batch = replace(batch, skipped=np.full(len(lengths), skipped, np.int64))
+    picked = pack(batch, ("cls",), None)["picked.cls"]
+    starts = np.cumsum([0, *lengths])[:-1]
+    expected = [skipped if length > skipped else 0 for length in lengths]
+    np.testing.assert_array_equal(picked - starts, expected)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
-from tokenizers import models
+from tokenizers import models, pre_tokenizers, processors
 
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.errors import CheckpointError
@@ -89,3 +89,72 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path: Path, content: str | Non
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
         Tokenizer.open(tmp_path / "tokenizer.json")
+
+
+def marked_tokenizer() -> Backend:
+    """Byte-level, with an end and two control tokens that prompts use, as Gemma fine-tunes have."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Backend(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(["<bos>", "<eos>", "<instruct>", "<query>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 256), ("<eos>", 257)]
+    )
+    return tokenizer
+
+
+PROMPT = "<instruct>find\n<query>"
+
+
+def test_control_tokens_of_a_prompt_are_read_as_such() -> None:
+    reference = marked_tokenizer()
+    tokenizer = Tokenizer(marked_tokenizer())
+    assert tokenizer.has_control_tokens(PROMPT)
+    assert not tokenizer.has_control_tokens("find\n")
+    for text in ("a cat", "", "  spaces "):
+        (ids,) = tokenizer.encode_marked(PROMPT, [text])
+        assert ids.tolist() == reference.encode(PROMPT + text).ids
+
+
+def test_control_tokens_of_the_text_behind_a_prompt_stay_text() -> None:
+    tokenizer = Tokenizer(marked_tokenizer())
+    (ids,) = tokenizer.encode_marked(PROMPT + "q: ", ["a <query> b<eos>"])
+    assert ids.tolist().count(258) == 1
+    assert ids.tolist().count(259) == 1
+    assert ids.tolist().count(257) == 1
+    bare = marked_tokenizer()
+    bare.encode_special_tokens = True
+    body = bare.encode("q: a <query> b<eos>", add_special_tokens=False).ids
+    assert ids.tolist()[-len(body) - 1 :] == [*body, 257]
+
+
+def test_the_length_of_a_prompt_leaves_one_special_token_at_its_end_out() -> None:
+    tokenizer = Tokenizer(marked_tokenizer())
+    assert tokenizer.prompt_length("ab") == 3
+    assert tokenizer.prompt_length("<instruct>ab") == 4
+    assert BERT.prompt_length("the cat") == 3
+    no_end = marked_tokenizer()
+    no_end.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 256)]
+    )
+    assert Tokenizer(no_end).prompt_length("ab") == 3
+    assert Tokenizer(no_end).ending_in("<eos>").prompt_length("ab") == 3
+
+
+def test_an_end_token_is_put_after_every_text() -> None:
+    bare = marked_tokenizer()
+    bare.post_processor = None
+    tokenizer = Tokenizer(bare).ending_in("<eos>")
+    alone, *_ = tokenizer.encode(["ab"])
+    together = tokenizer.encode(["ab", "c"])
+    assert [ids[-1] for ids in (alone, *together)] == [257] * 3
+    assert tokenizer.suffix.tolist() == [257]
+    assert tokenizer.encode_marked(PROMPT, ["ab", "a<query>"])[1][-1] == 257
+
+
+def test_a_model_without_special_tokens_gets_none() -> None:
+    tokenizer = Tokenizer(marked_tokenizer(), special_tokens=False)
+    (ids,) = tokenizer.encode(["ab"])
+    assert len(ids) == 2
+    assert tokenizer.truncate(ids, 1, "start").tolist() == [ids[1]]
+    assert tokenizer.encode([""])[0].size == 0

@@ -1,5 +1,6 @@
 """Tensors come back as they were saved, and damaged files are refused."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,36 @@ def test_a_truncated_download_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="download it again"):
         Weights.open({path: ""})
+
+
+def test_the_fingerprint_changes_with_bytes_names_and_times_of_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+
+    def fingerprint(when_ns: int = 0, **tensors: torch.Tensor) -> str:
+        save_file(tensors, path)
+        os.utime(path, ns=(when_ns, when_ns))
+        return Weights.open({path: ""}).fingerprint()
+
+    zeros = torch.zeros(5000)
+    changed = zeros.clone()
+    changed[-1] = 1
+    first = fingerprint(a=zeros)
+    assert fingerprint(a=zeros) == first
+    others = {fingerprint(a=changed), fingerprint(b=zeros), fingerprint(10**9, a=zeros)}
+    assert len(others | {first}) == 4
+    assert fingerprint(a=torch.zeros(0)) != first
+
+
+def test_joined_tensors_stand_beside_or_instead_of_those_of_files(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(3)}, tmp_path / "w.safetensors")
+    weights = Weights.open({tmp_path / "w.safetensors": ""})
+    more = weights.joined({"b": np.arange(6, dtype=np.float32).reshape(2, 3)})
+    more.release_pages()  # they lie in no file, and must not go
+    assert sorted(more) == ["a", "b"]
+    assert more.float32("b").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert more.float32("a").tolist() == [1, 1, 1]
+    with pytest.raises(CheckpointError, match="in two files"):
+        more.joined({"a": np.zeros(1, np.float32)})
+    only = more.joined({"a": np.zeros(1, np.float32)}, instead_of=("a", "b"))
+    assert list(only) == ["a"]
+    assert only.float32("a").tolist() == [0]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -46,16 +47,38 @@ def test_vectors_of_other_rows_do_not_matter() -> None:
     np.testing.assert_allclose(together, alone, rtol=1e-6)
 
 
+def test_a_row_may_be_standardized_before_it_is_cut() -> None:
+    rows = np.random.default_rng(3).normal(2, 3, (4, 8)).astype(np.float32)
+    tensor = torch.nn.functional.layer_norm(torch.from_numpy(rows), (8,))[:, :3]
+    expected = torch.nn.functional.normalize(tensor).numpy()
+    found = finish(rows, dimensions=3, normalize=True, standardize=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    for dimensions in (None, 8):  # nothing is cut
+        whole = finish(rows, dimensions=dimensions, normalize=False, standardize=True)
+        np.testing.assert_array_equal(whole, rows)
+
+
 @pytest.mark.parametrize("dimensions", [None, 8, 2, 4])
 def test_native_and_matryoshka_lengths_are_allowed(dimensions: int | None) -> None:
-    assert check_dimensions(dimensions, native=8, matryoshka=(2, 4)) is None
+    assert check_dimensions(dimensions, native=8, matryoshka=(2, 4), model="m") is None
 
 
 @pytest.mark.parametrize("dimensions", [0, -1, 3, 16])
 def test_other_lengths_are_refused_naming_the_allowed_ones(dimensions: int) -> None:
     with pytest.raises(InvalidInputError, match=r"allows 2, 4, 8$") as caught:
-        check_dimensions(dimensions, native=8, matryoshka=(2, 4))
+        check_dimensions(dimensions, native=8, matryoshka=(2, 4), model="m")
     assert caught.value.param == "dimensions"
+
+
+def test_a_model_without_shorter_lengths_refuses_them_in_vllms_words() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        check_dimensions(512, native=1024, matryoshka=(), model="BAAI/bge-m3")
+    assert caught.value.message == (
+        'Model "BAAI/bge-m3" does not support matryoshka representation, changing output '
+        "dimensions will lead to poor results."
+    )
+    assert caught.value.param == "dimensions"
+    assert check_dimensions(1024, native=1024, matryoshka=(), model="BAAI/bge-m3") is None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

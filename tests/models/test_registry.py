@@ -3,7 +3,7 @@
 import pytest
 
 from polyvec.models._family import Family
-from polyvec.models._registry import aliases, families, family_of
+from polyvec.models._registry import alias_dtype, aliases, families, family_of
 
 
 @pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
@@ -26,3 +26,9 @@ def test_no_two_families_answer_to_one_architecture() -> None:
 
 def test_aliases_lead_to_hub_ids() -> None:
     assert aliases()["CLIP/clip-vit-b-16"] == "openai/clip-vit-base-patch16"
+
+
+def test_an_alias_may_stand_for_a_precision_as_well() -> None:
+    assert aliases()["QwenText/qwen3-embedding-0.6b"] == "Qwen/Qwen3-Embedding-0.6B"
+    assert alias_dtype("qwentext/Qwen3-Embedding-0.6B") == "int8"
+    assert alias_dtype("Qwen/Qwen3-Embedding-0.6B") is None

@@ -26,7 +26,7 @@ def origin(model: Model, name: str) -> str:
 def test_pooling_comes_from_the_pooling_module(tmp_path: Path) -> None:
     model = resolve(str(bert_with(tmp_path, pooling="cls")))
     assert model.text is not None
-    assert model.text.pooling == "cls"
+    assert model.text.poolings == ("cls",)
     assert origin(model, "pooling") == "1_Pooling/config.json"
 
 
@@ -44,7 +44,7 @@ def test_old_and_new_pooling_keys_are_read(tmp_path: Path, config: dict, pooling
     tiny.write_json(folder / "1_Pooling/config.json", config)
     model = resolve(str(folder))
     assert model.text is not None
-    assert model.text.pooling == pooling
+    assert model.text.poolings == (pooling,)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,8 @@ def test_old_and_new_pooling_keys_are_read(tmp_path: Path, config: dict, pooling
         {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": False},
         {"pooling_mode": "attention"},
         {"pooling_mode": 3},
-        {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
+        {"pooling_mode": []},
+        {"pooling_mode": ["mean", "attention"]},
     ],
 )
 def test_pooling_that_cannot_be_honoured_is_refused(tmp_path: Path, config: dict) -> None:
@@ -68,7 +69,7 @@ def test_a_pooling_module_that_names_no_mode_takes_the_mean(tmp_path: Path) -> N
     tiny.write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": 32})
     model = resolve(str(folder))
     assert model.text is not None
-    assert model.text.pooling == "mean"
+    assert model.text.poolings == ("mean",)
 
 
 def test_a_pooling_folder_that_no_modules_json_lists_is_read(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_pooling_folder_that_no_modules_json_lists_is_read(tmp_path: Path) -> 
     (folder / "modules.json").unlink()
     model = resolve(str(folder))
     assert model.text is not None
-    assert model.text.pooling == "cls"
+    assert model.text.poolings == ("cls",)
     assert origin(model, "pooling") == "1_Pooling/config.json"
 
 
@@ -84,7 +85,8 @@ def test_a_flag_beats_the_checkpoint(tmp_path: Path) -> None:
     options = ModelOptions(pooling="max", normalize=False, max_input_tokens=10)
     model = resolve(str(bert_with(tmp_path, pooling="cls")), options)
     assert model.text is not None
-    assert (model.text.pooling, model.normalize, model.text.max_input_tokens) == ("max", False, 10)
+    assert (model.text.poolings, model.normalize) == (("max",), False)
+    assert model.text.max_input_tokens == 10
     assert origin(model, "pooling") == "--pooling"
     assert origin(model, "max_input_tokens") == "--max-input-tokens"
 
@@ -263,7 +265,7 @@ def test_modules_in_an_order_that_is_not_computed_are_refused(tmp_path: Path, or
 
 @pytest.mark.parametrize(
     "setting",
-    [{"use_residual": True}, {"module_input_name": "token_embeddings"}],
+    [{"module_output_name": "other"}, {"module_input_name": "token_embeddings"}],
 )
 def test_a_dense_module_that_does_more_is_refused(tmp_path: Path, setting: dict) -> None:
     folder = bert_with(tmp_path, dense=32)
@@ -303,3 +305,19 @@ def test_a_shorter_length_beyond_the_models_own_is_refused(tmp_path: Path) -> No
     folder = tiny.make_bert(tmp_path)
     with pytest.raises(ConfigError, match="from 1 to 32"):
         resolve(str(folder), ModelOptions(pooling="mean", matryoshka=(16, 64)))
+
+
+def test_a_length_that_the_authors_cut_to_may_be_asked_for(tmp_path: Path) -> None:
+    folder = bert_with(tmp_path, config_sentence_transformers={"truncate_dim": 16})
+    model = resolve(str(folder))
+    assert (model.dimensions, model.matryoshka) == (32, (16,))
+    assert origin(model, "matryoshka") == "config_sentence_transformers.json: truncate_dim"
+
+
+def test_nomics_vectors_are_standardized_before_they_are_cut(tmp_path: Path) -> None:
+    folder = tiny.make_bert(tmp_path, auto_map={"AutoModel": "x.NomicBertModel"})
+    options = ModelOptions(pooling="mean", matryoshka=(16,))
+    model = resolve(str(folder), options)
+    assert model.standardizes
+    assert origin(model, "standardizes_before_cut") == "usage of nomic-embed-text"
+    assert not resolve(str(folder), ModelOptions(pooling="mean")).standardizes

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from polyvec.models._model import Model
-from polyvec.types import Float32Array, IntArray, Modality, Output
+from polyvec.types import Float32Array, IntArray, Modality, Output, Setting
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4", "int8-full"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +16,27 @@ class BackendOptions:
 
     Attributes:
         device: ``cpu``, or what the runtime calls another device (``GPU.1``, ``cuda:0``).
-        dtype: Wanted precision; ``auto`` is bfloat16 where the CPU has it natively, else float32.
+        dtype: Wanted precision; ``auto`` is what the model's alias asks for, else bfloat16 where
+            the CPU has it natively, else float32. ``int8`` and ``int4`` keep matrices in so many
+            bits and compute as ``auto`` does; ``int8-full`` computes in 8 bits as well.
         num_sessions: Batches that may run at the same time; None for one per core.
+        activation_group_size: With quantised weights, neighbouring activations that share a scale
+            when they are rounded to 8 bits; 0 leaves activations as they are: slower and exacter.
+        cache_dir: Where quantised weights are kept; empty for nowhere, None for the user's own
+            cache folder.
+        calibration_file: Texts, one a line, from which ``int8-full`` learns the range of
+            activations; None for built-in ones.
+        verify_precision: Whether a model in a reduced precision is compared with float32 when it is
+            loaded.
     """
 
     device: str = "cpu"
     dtype: Dtype = "auto"
     num_sessions: int | None = None
+    activation_group_size: int = 128
+    cache_dir: str | None = None
+    calibration_file: str | None = None
+    verify_precision: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,8 @@ class TokenBatch:
         segments: Shape (T,), 0 in the first text of a pair and 1 in the second; None for all 0.
         skipped: Shape (B,), leading tokens of each text that pooling leaves out; None for none.
         adapter: Index of the adapter that all texts go through, or None for none.
+        attended: Shape (B,), leading tokens of each text that others see, at least 1; those after
+            them only look (ColBERT's query expansion). None for all.
     """
 
     ids: IntArray
@@ -42,6 +58,7 @@ class TokenBatch:
     segments: IntArray | None = None
     skipped: IntArray | None = None
     adapter: int | None = None
+    attended: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +121,26 @@ class Runner(Protocol):
     Attributes:
         device: Where it runs.
         dtype: Precision in force, which may differ from the wanted one (``float32`` on a CPU
-            without bfloat16).
+            without bfloat16); ``int8`` and the like where weights are quantised.
         num_sessions: How many sessions make full use of the device.
+        settings: What was found out or decided while loading, for the model's card.
     """
 
     device: str
     dtype: str
     num_sessions: int
+    settings: Mapping[str, Setting]
 
     def session(self) -> Session:
         """A new lane, for one thread."""
+        ...
+
+    def probe(self, batch: TokenBatch) -> Float32Array | None:
+        """For self-tests: states (T, D) of the text tower, of its first layers where that is cheap.
+
+        Returns:
+            None when there is no text tower or its states cannot be seen.
+        """
         ...
 
     def close(self) -> None:

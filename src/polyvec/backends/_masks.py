@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from polyvec.models._ops import BucketBias, LinearBias, ScoreBias
+from polyvec.models._ops import BucketBias, LinearBias, Rope, ScoreBias
 from polyvec.types import Float32Array, IntArray
 
 
@@ -34,3 +34,12 @@ def slope_of_distance(bias: LinearBias, reach: int) -> Float32Array:
     far = np.abs(np.arange(-reach, reach + 1, dtype=np.float32))
     slopes = np.array(bias.slopes, np.float32)
     return -far[:, None] * slopes
+
+
+def turns(rope: Rope, count: int) -> tuple[Float32Array, Float32Array]:
+    """Cosine and sine of the angles at places 0 … ``count - 1``, each (count, half)."""
+    places = np.arange(count, dtype=np.float32)[:, None]
+    angles = places * np.array(rope.frequencies, np.float32)
+    steps = np.floor(places / np.float32(rope.growth_step))
+    factor = np.float32(rope.scale) * (1 + np.float32(rope.growth) * np.log1p(steps))
+    return np.cos(angles) * factor, np.sin(angles) * factor

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from openvino import opset15 as op
 
+from polyvec.backends._openvino_weights import GraphWeights
 from polyvec.backends._parameters import Parameters, check_rows
+from polyvec.backends._weight_cache import QuantizedWeights
 from polyvec.models._ops import Activation
 
 Node = Any
 
-_SHARED_TYPES = {"F32": ov.Type.f32, "F16": ov.Type.f16, "BF16": ov.Type.bf16}
 _QUICK_GELU_BETA = 1.702
 
 _ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {
@@ -44,12 +44,17 @@ class GraphOps:
 
     Args:
         parameters: Weights, which must stay mapped as long as the compiled model lives.
+        quantized: Codes of matrices, which must stay too; None where every weight stays float.
+
+    Attributes:
+        max_layers: Layers to run, None for all; set by a self-test before `depth` is asked.
     """
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, quantized: QuantizedWeights | None = None) -> None:
         self._parameters = parameters
-        self._constants: dict[str, Node] = {}
+        self._weights = GraphWeights(parameters, quantized)
         self._inputs: dict[str, Node] = {}
+        self.max_layers: int | None = None
 
     def _input(self, name: str, shape: Sequence[int], kind: type[np.generic]) -> Node:
         """The graph input of this name, made when it is first asked for."""
@@ -64,35 +69,16 @@ class GraphOps:
         """Graph inputs by name, in the order in which batches are fed."""
         return self._inputs
 
+    @property
+    def matrices(self) -> frozenset[str]:
+        """Names of the weights that tokens were multiplied with."""
+        return frozenset(self._weights.matrices)
+
     # Parameters.
 
     def parameter(self, name: str, rows: tuple[int, int] | None = None) -> Node:
-        """A weight as float32; half precision stays so in memory and is widened in the kernels.
-
-        Args:
-            name: As in the checkpoint.
-            rows: Only these of its first axis, from the first up to before the second.
-        """
-        key = name if rows is None else f"{name}[{rows[0]}:{rows[1]}]"
-        if key not in self._constants:
-            self._constants[key] = self._constant(
-                self._parameters.use(name), slice(*rows or (None,))
-            )
-        return self._constants[key]
-
-    def _constant(self, name: str, rows: slice) -> Node:
-        weights = self._parameters.weights
-        array, dtype = weights.array(name)[rows], weights.entry(name).dtype
-        if dtype not in _SHARED_TYPES or not array.flags.aligned:
-            return op.constant(weights.float32(name)[rows])
-        tensor = ov.Tensor(array, ov.Shape(list(array.shape)), _SHARED_TYPES[dtype])
-        constant = ov.op.Constant(tensor, True)
-        if dtype == "F32":
-            return constant
-        widened = op.convert(constant, "f32")
-        # Without the mark the conversion is folded into a float32 copy of every weight.
-        widened.get_rt_info()["decompression_0"] = ""
-        return widened
+        """A weight as float32; see `GraphWeights.plain`."""
+        return self._weights.plain(name, rows)
 
     def embedding(self, ids: Node, name: str, *, rows: int) -> Node:
         """Rows of the table ``name.weight``."""
@@ -108,7 +94,7 @@ class GraphOps:
         self, x: Node, name: str, *, bias: bool = True, rows: tuple[int, int] | None = None
     ) -> Node:
         """``x @ weight.T + bias``."""
-        out = op.matmul(x, self.parameter(f"{name}.weight", rows), False, True)
+        out = op.matmul(x, self._weights.matrix(f"{name}.weight", rows), False, True)
         return op.add(out, self.parameter(f"{name}.bias", rows)) if bias else out
 
     def layer_norm(self, x: Node, name: str, *, eps: float, bias: bool = True) -> Node:
@@ -146,6 +132,10 @@ class GraphOps:
     def add(self, x: Node, y: Node) -> Node:
         """Sum, with broadcasting."""
         return op.add(x, y)
+
+    def depth(self, num_layers: int) -> int:
+        """All layers, or as many as a self-test looks at."""
+        return num_layers if self.max_layers is None else min(num_layers, self.max_layers)
 
     def multiply(self, x: Node, y: Node) -> Node:
         """Elementwise product, with broadcasting."""
@@ -223,8 +213,15 @@ def _shared_heads(x: Node, heads: int, kv_heads: int | None) -> Node:
 class ImageOps(GraphOps):
     """Pictures of one size: tokens are (B, N, D), rows are (B, D)."""
 
-    def __init__(self, parameters: Parameters, *, image_size: int, num_tokens: int) -> None:
-        super().__init__(parameters)
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        image_size: int,
+        num_tokens: int,
+        quantized: QuantizedWeights | None = None,
+    ) -> None:
+        super().__init__(parameters, quantized)
         self._num_tokens = num_tokens
         self._pixels = self._input("pixels", [-1, 3, image_size, image_size], np.float32)
 

@@ -9,12 +9,13 @@ import numpy as np
 import openvino as ov
 from openvino import opset15 as op
 
-from polyvec.backends._masks import bias_reach, bucket_of_distance, slope_of_distance
+from polyvec.backends._masks import bias_reach, bucket_of_distance, slope_of_distance, turns
 from polyvec.backends._openvino_ops import FIRST_AXIS, LAST_AXIS, GraphOps, Node, attend, ints
 from polyvec.backends._packing import MASKED
-from polyvec.backends._parameters import Parameters
+from polyvec.backends._parameters import Parameters, check_rows
+from polyvec.backends._weight_cache import QuantizedWeights
 from polyvec.models._family import ONE_TOKEN, Pooling
-from polyvec.models._ops import Activation, BucketBias, ExpertNames, Rope, ScoreBias
+from polyvec.models._ops import Activation, Adapters, BucketBias, ExpertNames, Rope, ScoreBias
 
 _INPUTS: dict[str, tuple[list[int], type[np.generic]]] = {
     "ids": ([-1], np.int32),
@@ -37,6 +38,7 @@ class PackedTextOps(GraphOps):
         poolings: The checkpoint's.
         max_positions: No text is longer.
         keeps_tokens: Whether `pool` leaves tokens as they are, for outputs per token.
+        quantized: Codes of matrices; None where every weight stays float.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class PackedTextOps(GraphOps):
         *,
         max_positions: int,
         keeps_tokens: bool = False,
+        quantized: QuantizedWeights | None = None,
     ) -> None:
-        super().__init__(parameters)
+        super().__init__(parameters, quantized)
         self._poolings = poolings
         self._max_positions = max_positions
         self._keeps_tokens = keeps_tokens
@@ -56,7 +59,7 @@ class PackedTextOps(GraphOps):
     def _fed(self, name: str) -> Node:
         return self._input(name, *_INPUTS[name])
 
-    def _weights(self, pooling: Pooling) -> Node:
+    def _pool_weights(self, pooling: Pooling) -> Node:
         return self._input(f"weights.{pooling}", [-1, -1], np.float32)
 
     def _picked(self, pooling: Pooling) -> Node:
@@ -99,7 +102,7 @@ class PackedTextOps(GraphOps):
     def _pooled(self, x: Node, pooling: Pooling) -> Node:
         if pooling in ONE_TOKEN:
             return op.gather(x, self._picked(pooling), ints(FIRST_AXIS))
-        weights = op.unsqueeze(self._weights(pooling), ints(2))
+        weights = op.unsqueeze(self._pool_weights(pooling), ints(2))
         if pooling == "max":
             inside = op.greater(weights, op.constant(_FLOAT_ZERO))
             kept = op.select(inside, self._by_text(x), op.constant(MASKED))
@@ -110,9 +113,19 @@ class PackedTextOps(GraphOps):
         """(T, D) → (B, D); slots beyond a text repeat its last token."""
         return op.reduce_max(self._by_text(x), ints(1), False)
 
+    def sum_over_tokens(self, x: Node) -> Node:
+        """(T, D) → (B, D); slots beyond a text count nothing."""
+        inside = op.equal(op.unsqueeze(self._fed("key_mask"), ints(2)), op.constant(_FLOAT_ZERO))
+        kept = op.select(inside, self._by_text(x), op.constant(_FLOAT_ZERO))
+        return op.reduce_sum(kept, ints(1), False)
+
     def _by_text(self, x: Node) -> Node:
         """(T, D) → (B, L, D)."""
         return op.gather(x, self._fed("gather"), ints(FIRST_AXIS))
+
+    def _by_token(self, x: Node) -> Node:
+        """(B * L, D) → (T, D)."""
+        return op.gather(x, self._fed("scatter"), ints(FIRST_AXIS))
 
     # Attention.
 
@@ -150,8 +163,7 @@ class PackedTextOps(GraphOps):
         if picked:
             return op.squeeze(out, ints(1))
         width = out.get_output_partial_shape(0)[2].get_length()
-        flat = op.reshape(out, ints(-1, width), False)
-        return op.gather(flat, self._fed("scatter"), ints(FIRST_AXIS))
+        return self._by_token(op.reshape(out, ints(-1, width), False))
 
     def _once(self, key: Any, build: Any) -> Node:
         """Masks and angles are the same in every layer."""
@@ -200,7 +212,7 @@ class PackedTextOps(GraphOps):
         return op.transpose(by_pair, ints(0, 3, 1, 2))
 
     def rope(self, x: Node, rope: Rope, *, heads: int, picked: bool = False) -> Node:
-        """Turn every head by its token's place; angles stay float32."""
+        """Turn every head by its token's place."""
         cos, sin = self._once(("rope", rope, picked), lambda: self._angles(rope, picked=picked))
         half = len(rope.frequencies)
         split = op.reshape(x, ints(0, heads, -1), True)
@@ -215,13 +227,18 @@ class PackedTextOps(GraphOps):
         return op.reshape(turned, ints(0, -1), True)
 
     def _angles(self, rope: Rope, *, picked: bool) -> tuple[Node, Node]:
-        """Cosine and sine, (T or B, 1, half)."""
+        """Cosine and sine, (T or B, 1, half), from tables.
+
+        Computed in the graph, angles would be rounded to bfloat16 where that is the precision in
+        force, and far places would stand anywhere.
+        """
         places = self._fed("positions")
-        places = op.convert(self.pick(places) if picked else places, "f32")
-        frequencies = op.constant(np.array(rope.frequencies, np.float32))
-        angles = op.multiply(op.unsqueeze(places, ints(1, 2)), frequencies)
-        factor = op.constant(np.float32(rope.scale))
-        return op.multiply(op.cos(angles), factor), op.multiply(op.sin(angles), factor)
+        places = op.unsqueeze(self.pick(places) if picked else places, ints(1))
+        tables = self._once(
+            ("turns", rope), lambda: [op.constant(x) for x in turns(rope, self._max_positions)]
+        )
+        cos, sin = (op.gather(table, places, ints(FIRST_AXIS)) for table in tables)
+        return cos, sin
 
     # Parts of few families.
 
@@ -240,28 +257,44 @@ class PackedTextOps(GraphOps):
             index = op.squeeze(rows, ints(1))
             mine = op.gather(x, index, ints(FIRST_AXIS))
             part = (expert * hidden, (expert + 1) * hidden)
-            inner = op.matmul(mine, self.parameter(names.up, part), False, True)
+            inner = op.matmul(mine, self._weights.matrix(names.up, part), False, True)
             inner = self.activation(inner, kind)
             done = op.matmul(inner, self.parameter(names.down, part), False, False)
             done = op.multiply(done, op.gather(share, index, ints(FIRST_AXIS)))
             out = op.scatter_nd_update(out, rows, done, "sum")
         return out
 
-    def adapter(self, x: Node, down: str, up: str, *, scale: float) -> Node:
-        """Low-rank update by the batch's adapter."""
-        narrow = op.matmul(x, self._adapted(down), False, True)
-        return self._if_adapted(op.matmul(narrow, self._adapted(up), False, True), scale)
+    def adapter(self, x: Node, adapters: Adapters, *, rows: tuple[int, int] | None = None) -> Node:
+        """Low-rank update of a linear layer by the batch's adapter."""
+        self._check_count(adapters)
+        up = self._adapted(adapters.up)
+        if rows is not None:
+            up = op.slice(up, ints(rows[0]), ints(rows[1]), ints(1), ints(0))
+        narrow = op.matmul(x, self._adapted(adapters.down), False, True)
+        return self._shared(op.matmul(narrow, up, False, True), adapters)
 
-    def adapter_embedding(self, ids: Node, down: str, up: str, *, scale: float) -> Node:
-        """The same update for a table."""
-        narrow = op.gather(self._adapted(up), ids, ints(FIRST_AXIS))
-        return self._if_adapted(op.matmul(narrow, self._adapted(down), False, False), scale)
+    def adapter_embedding(self, ids: Node, adapters: Adapters, *, rows: int) -> Node:
+        """Low-rank update of a table by the batch's adapter."""
+        self._check_count(adapters)
+        _, found, rank = self._parameters.weights.entry(adapters.up).shape
+        check_rows(adapters.up, found, rows)
+        # One table of all adapters, so that no adapter's table is copied for a batch.
+        table = op.reshape(self.parameter(adapters.up), ints(-1, rank), False)
+        first = op.multiply(self._fed("adapter"), ints(found))
+        narrow = op.gather(table, op.add(ids, first), ints(FIRST_AXIS))
+        down = self._adapted(adapters.down)
+        return self._shared(op.matmul(narrow, down, False, False), adapters)
+
+    def _check_count(self, adapters: Adapters) -> None:
+        for name in (adapters.down, adapters.up):
+            check_rows(name, self._parameters.weights.entry(name).shape[0], adapters.count)
 
     def _adapted(self, name: str) -> Node:
         return op.gather(self.parameter(name), self._fed("adapter"), ints(FIRST_AXIS))
 
-    def _if_adapted(self, x: Node, scale: float) -> Node:
-        return op.multiply(x, op.multiply(self._fed("adapter_on"), op.constant(np.float32(scale))))
+    def _shared(self, x: Node, adapters: Adapters) -> Node:
+        factor = op.constant(np.float32(adapters.scale))
+        return op.multiply(x, op.multiply(self._fed("adapter_on"), factor))
 
 
 def _masked(seen: Node) -> Node:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from polyvec.models._family import Dense
 from polyvec.models._model import Model
 from polyvec.models._ops import Tensor, TextOps
+from polyvec.models._projections import project
 from polyvec.types import Output
 
 
@@ -47,22 +47,13 @@ def all_outputs(
     rows = None
     if any(not _reads_tokens(model, output) for output in outputs):
         rows = ops.rows(states) if needs_tokens(model, outputs) else states
-        rows = dense_chain(ops, rows, model.dense)
+        rows = project(ops, rows, model.dense)
     made = {}
     for output in outputs:
         head = model.heads.get(output)
         x = states if _reads_tokens(model, output) else rows
         made[output] = x if head is None else head.forward(ops, model.config, x)
     return made
-
-
-def dense_chain(ops: TextOps, x: Tensor, layers: Sequence[Dense]) -> Tensor:
-    """Sentence-Transformers' projections after pooling."""
-    for layer in layers:
-        x = ops.linear(x, layer.name, bias=layer.bias)
-        if layer.activation is not None:
-            x = ops.activation(x, layer.activation)
-    return x
 
 
 def _reads_tokens(model: Model, output: Output) -> bool:

@@ -53,7 +53,7 @@ def pack(
         - ``ids`` (T,) token ids, ``positions`` (T,) place of each token in its text, ``segments``
           (T,) its text's number in a pair.
         - ``gather`` (B, L) row of each slot, ``scatter`` (T,) slot of each row, counted over B·L.
-        - ``key_mask`` (B, L) 0 for a token of the text, `MASKED` beyond it.
+        - ``key_mask`` (B, L) 0 for a token of the text that others see, `MASKED` beyond those.
         - ``picked.P`` (B,) row that pooling P keeps of each text, for those that keep one.
         - ``weights.P`` (B, L) weight of each token in pooling P, for those that take a mean, and 1
           for each token that may be the maximum.
@@ -68,13 +68,14 @@ def pack(
     place = np.arange(num_tokens, dtype=np.int32) - np.repeat(starts, lengths)
     slots = np.repeat(np.arange(num_texts, dtype=np.int32) * width, lengths) + place
     segments = np.zeros(0, np.int32) if batch.segments is None else batch.segments
+    seen = lengths if batch.attended is None else batch.attended
     arrays: dict[str, Array] = {
         "ids": _padded(batch.ids.astype(np.int32), rows),
         "positions": _padded(place, rows),
         "segments": _padded(segments.astype(np.int32), rows),
         "gather": starts[:, None] + np.minimum(column, lengths[:, None] - 1),
         "scatter": _padded(slots, rows),
-        "key_mask": np.where(column < lengths[:, None], np.float32(0), MASKED),
+        "key_mask": np.where(column < seen[:, None], np.float32(0), MASKED),
         "adapter": np.array(batch.adapter or 0, np.int32),
         "adapter_on": np.array(batch.adapter is not None, np.float32),
     }
@@ -83,6 +84,56 @@ def pack(
             arrays[f"picked.{pooling}"] = starts + _kept_places(
                 batch, starts, pooling, eos_token_id
             )
+        else:
+            arrays[f"weights.{pooling}"] = _pool_weights(batch, lengths, column, pooling)
+    return arrays
+
+
+def pad(
+    batch: TokenBatch,
+    poolings: tuple[Pooling, ...],
+    eos_token_id: int | None,
+    *,
+    pad_token_id: int,
+    max_positions: int,
+) -> dict[str, Array]:
+    """Lay out a batch as converted graphs take it: one text per row, filled up on the right.
+
+    Args:
+        batch: Texts end to end.
+        poolings: As in `pack`.
+        eos_token_id: As in `pack`.
+        pad_token_id: Stands in slots beyond a text.
+        max_positions: No row is wider, since a graph reads strange memory beyond its tables.
+
+    Returns:
+        By name:
+
+        - ``input_ids``, ``attention_mask``, ``token_type_ids``, ``position_ids``, (B, L) each.
+        - ``picked.P`` (B,) slot, counted over B·L, and ``weights.P`` (B, L), as in `pack`.
+    """
+    lengths = batch.lengths.astype(np.int32)
+    longest = int(lengths.max())
+    width = max(longest, min(round_up(longest), max_positions))
+    column = np.arange(width, dtype=np.int32)
+    inside = column < lengths[:, None]
+    ids = np.full(inside.shape, pad_token_id, np.int64)
+    ids[inside] = batch.ids
+    segments = np.zeros(inside.shape, np.int64)
+    if batch.segments is not None:
+        segments[inside] = batch.segments
+    arrays: dict[str, Array] = {
+        "input_ids": ids,
+        "attention_mask": inside.astype(np.int64),
+        "token_type_ids": segments,
+        "position_ids": np.minimum(column, lengths[:, None] - 1).astype(np.int64),
+    }
+    starts = np.cumsum(lengths, dtype=np.int32) - lengths
+    rows = np.arange(len(lengths), dtype=np.int32) * width
+    for pooling in poolings:
+        if pooling in ONE_TOKEN:
+            places = _kept_places(batch, starts, pooling, eos_token_id)
+            arrays[f"picked.{pooling}"] = rows + places
         else:
             arrays[f"weights.{pooling}"] = _pool_weights(batch, lengths, column, pooling)
     return arrays
@@ -98,6 +149,8 @@ def _kept_places(
     batch: TokenBatch, starts: Int32Array, pooling: Pooling, eos_token_id: int | None
 ) -> Int32Array:
     """Place, in its own text, of the token that pooling keeps."""
+    if pooling == "cls" and batch.skipped is not None:
+        return np.where(batch.lengths > batch.skipped, batch.skipped, 0).astype(np.int32)
     if pooling == "cls":
         return np.zeros(len(starts), np.int32)
     last = (batch.lengths - 1).astype(np.int32)
@@ -134,6 +187,12 @@ def _pool_weights(
     if pooling == "mean_sqrt_len":
         counts = np.sqrt(counts)
     return np.divide(weights, counts, dtype=np.float32)
+
+
+def unpad(states: Float32Array, lengths: IntArray) -> Float32Array:
+    """(B, L, D) → (T, D): the texts' own slots, in order."""
+    own: Float32Array = states[np.arange(states.shape[1]) < lengths[:, None]]
+    return own
 
 
 def tokens_of(ids: list[IntArray]) -> TokenBatch:

@@ -12,7 +12,7 @@ from polyvec.backends._masks import bias_reach, bucket_of_distance, slope_of_dis
 from polyvec.backends._packing import pack
 from polyvec.backends._parameters import Parameters, check_rows
 from polyvec.models._family import ONE_TOKEN, Pooling
-from polyvec.models._ops import Activation, BucketBias, ExpertNames, Rope, ScoreBias
+from polyvec.models._ops import Activation, Adapters, BucketBias, ExpertNames, Rope, ScoreBias
 
 _ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu": F.gelu,
@@ -110,6 +110,10 @@ class TorchOps:
         """Sum, with broadcasting."""
         return x + y
 
+    def depth(self, num_layers: int) -> int:
+        """All layers."""
+        return num_layers
+
     def multiply(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Elementwise product, with broadcasting."""
         return x * y
@@ -155,6 +159,7 @@ class PackedTextOps(TorchOps):
         self._max_positions = max_positions
         self._keeps_tokens = keeps_tokens
         self._adapter = batch.adapter
+        self._attended = batch.attended
         self._ids = torch.from_numpy(batch.ids).to(tensors.device)
         self._places = self._fed("positions")[: len(batch.ids)]
         ends = np.cumsum(batch.lengths)
@@ -216,6 +221,10 @@ class PackedTextOps(TorchOps):
         """(T, D) → (B, D)."""
         return torch.stack([x[start:end].amax(0) for start, end in self._spans])
 
+    def sum_over_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """(T, D) → (B, D)."""
+        return torch.stack([x[start:end].sum(0) for start, end in self._spans])
+
     # Attention.
 
     def attention(  # noqa: PLR0913  (as `ops` has it)
@@ -240,6 +249,8 @@ class PackedTextOps(TorchOps):
             rows = slice(index, index + 1) if picked else slice(start, end)
             distance = self._places[start:end] - places[rows, None]
             added = self._added(distance, causal=causal, window=window, bias=bias)
+            if self._attended is not None:
+                added = _hiding(added, distance, int(self._attended[index]))
             out.append(
                 _attend(
                     q[rows],
@@ -291,7 +302,11 @@ class PackedTextOps(TorchOps):
         places = self.pick(self._places) if picked else self._places
         frequencies = torch.tensor(rope.frequencies, dtype=torch.float32, device=x.device)
         angles = places[:, None, None].float() * frequencies
-        cos, sin = angles.cos() * rope.scale, angles.sin() * rope.scale
+        factor = rope.scale
+        if rope.growth:
+            steps = (places[:, None, None] // rope.growth_step).float()
+            factor = rope.scale * (1 + rope.growth * torch.log1p(steps))
+        cos, sin = angles.cos() * factor, angles.sin() * factor
         half = len(rope.frequencies)
         split = x.unflatten(-1, (heads, -1)).float()
         turned, kept = split[..., : 2 * half], split[..., 2 * half :]
@@ -320,22 +335,30 @@ class PackedTextOps(TorchOps):
             out.index_add_(0, rows, inner * best[rows, place, None].to(x.dtype))
         return out
 
-    def adapter(self, x: torch.Tensor, down: str, up: str, *, scale: float) -> torch.Tensor:
-        """Low-rank update by the batch's adapter."""
-        index = self._adapter or 0
-        narrow = F.linear(x, self.parameter(down)[index])
-        return F.linear(narrow, self.parameter(up)[index]) * self._adapter_scale(scale)
+    def adapter(
+        self, x: torch.Tensor, adapters: Adapters, *, rows: tuple[int, int] | None = None
+    ) -> torch.Tensor:
+        """Low-rank update of a linear layer by the batch's adapter."""
+        down, up = self._factors(adapters)
+        return F.linear(F.linear(x, down), up[slice(*rows or (None,))]) * self._share(adapters)
 
     def adapter_embedding(
-        self, ids: torch.Tensor, down: str, up: str, *, scale: float
+        self, ids: torch.Tensor, adapters: Adapters, *, rows: int
     ) -> torch.Tensor:
-        """The same update for a table."""
-        index = self._adapter or 0
-        narrow = F.embedding(ids, self.parameter(up)[index])
-        return narrow @ self.parameter(down)[index] * self._adapter_scale(scale)
+        """Low-rank update of a table by the batch's adapter."""
+        down, up = self._factors(adapters)
+        check_rows(adapters.up, up.shape[0], rows)
+        return F.embedding(ids, up) @ down * self._share(adapters)
 
-    def _adapter_scale(self, scale: float) -> float:
-        return 0.0 if self._adapter is None else scale
+    def _factors(self, adapters: Adapters) -> tuple[torch.Tensor, torch.Tensor]:
+        down, up = self.parameter(adapters.down), self.parameter(adapters.up)
+        check_rows(adapters.down, down.shape[0], adapters.count)
+        check_rows(adapters.up, up.shape[0], adapters.count)
+        index = self._adapter or 0
+        return down[index], up[index]
+
+    def _share(self, adapters: Adapters) -> float:
+        return 0.0 if self._adapter is None else adapters.scale
 
 
 class ImageOps(TorchOps):
@@ -396,6 +419,13 @@ class ImageOps(TorchOps):
     def pool(self, x: torch.Tensor) -> torch.Tensor:
         """(B, N, D) → (B, D), the class token."""
         return self.pick(x)
+
+
+def _hiding(added: torch.Tensor | None, distance: torch.Tensor, num_seen: int) -> torch.Tensor:
+    """What is added to scores so that keys from ``num_seen`` on are not seen either."""
+    scores = torch.zeros_like(distance, dtype=torch.float32) if added is None else added
+    places = torch.arange(distance.shape[-1], device=distance.device)
+    return scores.masked_fill(places >= num_seen, float("-inf"))
 
 
 def _attend(  # noqa: PLR0913  (what `ops.attention` may ask for)

@@ -1,13 +1,14 @@
 """Hash vectors: load tests of everything around a model, without its weights."""
 
 import os
+from collections.abc import Mapping
 from hashlib import blake2b, shake_128
 
 import numpy as np
 
 from polyvec.backends._base import Backend, BackendOptions, Batch, Runner, Session, TokenBatch
 from polyvec.models._model import Model
-from polyvec.types import Float32Array, Modality, Output
+from polyvec.types import Float32Array, Modality, Output, Setting
 
 _HALF_RANGE = 32768
 
@@ -31,17 +32,22 @@ class FakeRunner:
         device: Always ``cpu``.
         dtype: Always ``float32``.
         num_sessions: As asked, else one per core.
+        settings: None.
     """
 
     def __init__(self, dimensions: int, *, num_sessions: int) -> None:
         self.device = "cpu"
         self.dtype = "float32"
         self.num_sessions = num_sessions
+        self.settings: Mapping[str, Setting] = {}
         self._dimensions = dimensions
 
     def session(self) -> Session:
         """A lane; it has no state."""
         return FakeSession(self._dimensions)
+
+    def probe(self, batch: TokenBatch) -> None:
+        """It has no states."""
 
     def close(self) -> None:
         """Nothing to free."""

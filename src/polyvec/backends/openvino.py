@@ -1,42 +1,32 @@
 """OpenVINO: models lowered to graphs, compiled once, run by one request per session."""
 
 import logging
-import os
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset15 as op
 
 from polyvec.backends._base import BackendOptions, Batch, ImageBatch, TokenBatch
-from polyvec.backends._openvino_ops import GraphOps, ImageOps
-from polyvec.backends._openvino_text import PackedTextOps
-from polyvec.backends._outputs import all_outputs, main_output, needs_tokens
-from polyvec.backends._packing import pack
-from polyvec.backends._parameters import Parameters, check_vector_length
-from polyvec.errors import CheckpointError, ConfigError, InferenceError
+from polyvec.backends._openvino_build import Built, GraphBuilder
+from polyvec.backends._openvino_calibrate import calibrated
+from polyvec.backends._openvino_device import QUANTIZED, Device, Graph, num_cores
+from polyvec.backends._openvino_prebuilt import feed, num_bytes
+from polyvec.backends._outputs import main_output
+from polyvec.backends._packing import pack, unpad
+from polyvec.backends._quantize import WeightDtype
+from polyvec.backends._weight_cache import QuantizedWeights, cache_folder, quantized_weights
+from polyvec.errors import ConfigError, InferenceError
 from polyvec.models._model import Model
-from polyvec.types import Float32Array, Modality, Output
+from polyvec.types import Float32Array, Modality, Output, Setting
 
 _log = logging.getLogger(__name__)
 
-_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_PADDED_RANK = 3
 
 _WIDE_LIMIT_BYTES = 1 << 30
 """Weights above this get no second compiled form: it would hold a second copy of them."""
-
-
-class Graph:
-    """A compiled graph, the names of its inputs, and of its outputs."""
-
-    def __init__(
-        self, compiled: ov.CompiledModel, inputs: tuple[str, ...], outputs: tuple[Output, ...]
-    ) -> None:
-        self.compiled = compiled
-        self.inputs = inputs
-        self.outputs = outputs
 
 
 Compiled = Mapping[Modality, Graph]
@@ -95,12 +85,16 @@ class OpenVinoSession:
         text = self._model.text
         if text is None:
             raise InferenceError("the model has no text tower")
+        if self._model.prebuilt is not None:
+            return feed(self._model, batch)
         tower = self._model.family.towers[modality]
         return pack(batch, text.poolings, tower.eos_token_id(self._model.config))
 
 
 def _cut(result: Float32Array, batch: Batch) -> Float32Array:
     """Drop rows beyond the batch's tokens, which an output per token has."""
+    if isinstance(batch, TokenBatch) and result.ndim == _PADDED_RANK:
+        return unpad(result, batch.lengths)
     if isinstance(batch, TokenBatch) and len(result) not in (len(batch.lengths), len(batch.ids)):
         return result[: len(batch.ids)]
     return result
@@ -113,50 +107,59 @@ class OpenVinoRunner:
         device: As the operator named it.
         dtype: Precision in force.
         num_sessions: One for each inference stream.
+        settings: Precision of weights and of what is computed, with origins.
     """
 
-    def __init__(
-        self, model: Model, narrow: Compiled, wide: Compiled, options: BackendOptions
-    ) -> None:
-        self.model = model
-        self._narrow = dict(narrow)
-        self._wide = dict(wide)
+    def __init__(self, loaded: "_Loaded", options: BackendOptions) -> None:
+        self.model = loaded.builder.model
+        self._loaded = loaded
         self._full: Graph | None = None
         self._full_lock = Lock()
-        self._options = options
         self.device = options.device.lower()
-        self.num_sessions = options.num_sessions or _cores()
-        self.dtype = _effective_dtype(next(iter(narrow.values())).compiled)
-        if options.dtype not in ("auto", self.dtype):
-            _log.warning("%s was asked for; this device computes in %s", options.dtype, self.dtype)
+        self.num_sessions = options.num_sessions or num_cores()
+        computed = loaded.device.computes_in(next(iter(loaded.narrow.values())))
+        self.settings = _precision_settings(loaded.device, computed, options)
+        self.dtype: str = self.settings["dtype"].value
+        if self.dtype != loaded.device.dtype:
+            _log.warning("%s was asked for; this device computes in %s", options.dtype, computed)
         self._warm_up()
 
     def full_graph(self) -> Graph:
         """The text tower with all of its outputs; compiled when it is first asked for."""
         with self._full_lock:
             if self._full is None:
-                self._full = _compile_full(self.model, self._options, self.num_sessions)
+                built = self._loaded.builder.text(self.model.outputs)
+                self._full = self._loaded.device.compile(built, streams=self.num_sessions)
             return self._full
 
     def session(self) -> OpenVinoSession:
         """A new lane, for one thread."""
-        return OpenVinoSession(self, self._narrow, self._wide)
+        return OpenVinoSession(self, self._loaded.narrow, self._loaded.wide)
+
+    def probe(self, batch: TokenBatch) -> Float32Array | None:
+        """States of the first layers, from a graph that is dropped at once."""
+        if self.model.text is None or self.model.prebuilt is not None:
+            return None
+        graph = self._loaded.device.compile(self._loaded.builder.probe(), streams=1)
+        arrays = pack(batch, self.model.text.poolings, None)
+        return _Lane(graph).run(arrays)["tokens"][: len(batch.ids)]
 
     def close(self) -> None:
         """Free the compiled models, then the weights they read."""
-        self._narrow.clear()
-        self._wide.clear()
         self._full = None
+        self._loaded.close()
         self.model.weights.close()
 
     def _warm_up(self) -> None:
         # Weights are packed at the first inference, which may take seconds.
         session = self.session()
-        for modality in self._narrow:
+        for modality in self._loaded.narrow:
             for alone in (False, True):
                 session.run(modality, _smallest_batch(self.model, modality), alone=alone)
         # From now on kernels read packed copies; tables that are read in place come back on demand.
         self.model.weights.release_pages()
+        if self._loaded.quantized is not None:
+            self._loaded.quantized.release_pages()
 
 
 class OpenVinoBackend:
@@ -166,103 +169,82 @@ class OpenVinoBackend:
 
     def load(self, model: Model, options: BackendOptions) -> OpenVinoRunner:
         """Build, compile and warm up."""
-        core = ov.Core()
-        device = _device(core, options.device)
-        hint = _precision_hint(core, device, options)
-        graphs = _checked_build(model)
+        asked = options
+        if options.dtype == "auto" and model.default_dtype is not None:
+            options = replace(options, dtype=model.default_dtype)
+        device = Device(options)
+        builder = GraphBuilder(model)
+        graphs = builder.towers()
+        quantized = None
+        if options.dtype in QUANTIZED:
+            _refuse_prebuilt(model, options)
+            full = calibrated(model, graphs, options) if options.dtype == "int8-full" else {}
+            quantized = _codes(builder, options)
+            builder = GraphBuilder(model, quantized)
+            graphs = builder.towers() | full
+        return OpenVinoRunner(_Loaded(builder, device, graphs, quantized, options), asked)
 
-        def compile_for(streams: int) -> Compiled:
-            properties = _properties(device, hint, streams)
-            return {
-                tower: Graph(core.compile_model(built.model, device, properties), *built.names)
-                for tower, built in graphs.items()
-            }
 
-        sessions = options.num_sessions or _cores()
-        narrow = compile_for(sessions)
+def _refuse_prebuilt(model: Model, options: BackendOptions) -> None:
+    if model.prebuilt is not None:
+        raise ConfigError(
+            f"dtype {options.dtype} is for checkpoints; {model.prebuilt.name} is converted already "
+            "and keeps the precision of its weights",
+            param="dtype",
+        )
+
+
+def _codes(builder: GraphBuilder, options: BackendOptions) -> QuantizedWeights:
+    dtype: WeightDtype = "int4" if options.dtype == "int4" else "int8"
+    folder = cache_folder(options.cache_dir)
+    return quantized_weights(builder.model.weights, builder.matrices, dtype, folder)
+
+
+class _Loaded:
+    """Compiled towers, and what they read and were made from."""
+
+    def __init__(
+        self,
+        builder: GraphBuilder,
+        device: Device,
+        graphs: Mapping[Modality, Built],
+        quantized: QuantizedWeights | None,
+        options: BackendOptions,
+    ) -> None:
+        self.builder = builder
+        self.device = device
+        self.quantized = quantized
+        sessions = options.num_sessions or num_cores()
+        self.narrow = self._compiled(graphs, sessions)
         # A lone text on one core of two takes half as long again as it need.
-        split = device == "CPU" and sessions > 1 and model.weights.num_bytes <= _WIDE_LIMIT_BYTES
-        return OpenVinoRunner(model, narrow, compile_for(1) if split else narrow, options)
+        is_small = num_bytes(builder.model) <= _WIDE_LIMIT_BYTES
+        split = device.name == "CPU" and sessions > 1 and is_small
+        self.wide = self._compiled(graphs, 1) if split else dict(self.narrow)
 
-
-class _Built:
-    """A graph before it is compiled, with the names of its inputs and outputs."""
-
-    def __init__(self, ops: GraphOps, outputs: Mapping[Output, Any], name: str) -> None:
-        results = [op.result(node) for node in outputs.values()]
-        self.model = ov.Model(results, list(ops.inputs.values()), name)
-        self.names = tuple(ops.inputs), tuple(outputs)
-
-
-def _checked_build(model: Model) -> dict[Modality, _Built]:
-    try:
-        return _build(model)
-    except RuntimeError as error:
-        _log.debug("building the graph failed", exc_info=error)
-        raise CheckpointError(
-            "the weights do not fit config.json: a tensor has another shape than it says"
-        ) from error
-
-
-def _build(model: Model) -> dict[Modality, _Built]:
-    """One graph for each tower; every weight must be known to one of them."""
-    parameters = Parameters(model.weights)
-    graphs: dict[Modality, _Built] = {}
-    if model.text is not None:
-        graphs["text"] = _build_text(model, parameters, (main_output(model),))
-        if model.heads:  # other outputs may read weights of their own
-            _build_text(model, parameters, model.outputs)
-    if model.image is not None:
-        graphs["image"] = _build_image(model, parameters)
-    parameters.check_all_used(model)
-    return graphs
-
-
-def _build_text(model: Model, parameters: Parameters, outputs: tuple[Output, ...]) -> _Built:
-    assert model.text is not None  # noqa: S101  (the caller has looked)
-    tower = model.family.towers["text"]
-    ops = PackedTextOps(
-        parameters,
-        model.text.poolings,
-        max_positions=tower.max_positions(model.config),
-        keeps_tokens=needs_tokens(model, outputs),
-    )
-    made = all_outputs(ops, model, tower.forward(ops, model.config), outputs)
-    if "dense" in made:
-        check_vector_length(made["dense"].get_output_partial_shape(0)[-1].get_length(), model)
-    return _Built(ops, made, f"{model.family.name}_text")
-
-
-def _build_image(model: Model, parameters: Parameters) -> _Built:
-    tower = model.family.towers["image"]
-    ops = ImageOps(
-        parameters,
-        image_size=tower.image_size(model.config),
-        num_tokens=tower.max_positions(model.config),
-    )
-    rows = tower.forward(ops, model.config)
-    check_vector_length(rows.get_output_partial_shape(0)[-1].get_length(), model)
-    return _Built(ops, {"dense": rows}, f"{model.family.name}_image")
-
-
-def _compile_full(model: Model, options: BackendOptions, streams: int) -> Graph:
-    core = ov.Core()
-    device = _device(core, options.device)
-    built = _build_text(model, Parameters(model.weights), model.outputs)
-    properties = _properties(device, _precision_hint(core, device, options), streams)
-    return Graph(core.compile_model(built.model, device, properties), *built.names)
-
-
-def _properties(device: str, precision_hint: str, streams: int) -> dict[str, str]:
-    properties = {"INFERENCE_PRECISION_HINT": precision_hint}
-    if device == "CPU":
-        properties |= {
-            # Compressed weights would otherwise turn on 8-bit activations by themselves.
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
-            "NUM_STREAMS": str(streams),
-            "INFERENCE_NUM_THREADS": str(_cores()),
+    def _compiled(self, graphs: Mapping[Modality, Built], streams: int) -> dict[Modality, Graph]:
+        return {
+            tower: self.device.compile(built, streams=streams) for tower, built in graphs.items()
         }
-    return properties
+
+    def close(self) -> None:
+        """Free the compiled models, then the codes they read."""
+        self.narrow.clear()
+        self.wide.clear()
+        if self.quantized is not None:
+            self.quantized.close()
+
+
+def _precision_settings(
+    device: Device, computed: str, options: BackendOptions
+) -> Mapping[str, Setting]:
+    is_auto = options.dtype == "auto"
+    if device.dtype not in QUANTIZED:
+        return {"dtype": Setting(computed, "device" if is_auto else "--dtype")}
+    return {
+        "dtype": Setting(device.dtype, "alias" if is_auto else "--dtype"),
+        "compute_dtype": Setting(computed, "device"),
+        "activation_group_size": Setting(device.group_size, "--activation-group-size"),
+    }
 
 
 def _smallest_batch(model: Model, modality: Modality) -> Batch:
@@ -270,35 +252,6 @@ def _smallest_batch(model: Model, modality: Modality) -> Batch:
         return TokenBatch(np.zeros(1, np.int64), np.ones(1, np.int64))
     side = model.family.towers["image"].image_size(model.config)
     return ImageBatch(np.zeros((1, 3, side, side), np.float32))
-
-
-def _device(core: ov.Core, wanted: str) -> str:
-    device = wanted.upper()
-    available = core.available_devices
-    if device not in available and device not in {name.split(".")[0] for name in available}:
-        raise ConfigError(
-            f"device {wanted!r} is not here; here are: {', '.join(available).lower()}",
-            param="device",
-        )
-    return device
-
-
-def _precision_hint(core: ov.Core, device: str, options: BackendOptions) -> str:
-    """Never left to the runtime, which takes bfloat16 silently where the CPU has it."""
-    if options.dtype != "auto":
-        return _HINTS[options.dtype]
-    native = core.get_property(device, "INFERENCE_PRECISION_HINT")
-    return {"bfloat16": "bf16", "float16": "f16"}.get(native.to_string(), "f32")
-
-
-def _effective_dtype(compiled: ov.CompiledModel) -> str:
-    return {"bf16": "bfloat16", "f16": "float16"}.get(
-        compiled.get_property("INFERENCE_PRECISION_HINT").to_string(), "float32"
-    )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 BACKEND = OpenVinoBackend()

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from polyvec.backends._parameters import Parameters, check_vector_length
 from polyvec.backends._torch_ops import ImageOps, PackedTextOps, Tensors
 from polyvec.errors import ConfigError, InferenceError
 from polyvec.models._model import Model
-from polyvec.types import Float32Array, Modality, Output
+from polyvec.types import Float32Array, Modality, Output, Setting
 
 _log = logging.getLogger(__name__)
 
@@ -93,11 +93,22 @@ class TorchRunner:
         device: Where it runs.
         dtype: Precision in force.
         num_sessions: Batches that may run at the same time.
+        settings: The precision and where it comes from.
+
+    Raises:
+        ConfigError: The device or dtype is not to be had here.
     """
 
     def __init__(self, model: Model, options: BackendOptions) -> None:
         self.device = options.device
         self.dtype = "float32" if options.dtype == "auto" else options.dtype
+        if self.dtype not in _DTYPES:
+            raise ConfigError(
+                f"backend torch has no dtype {self.dtype}; it has: auto, {', '.join(_DTYPES)}. "
+                "Backend openvino quantises weights",
+                param="dtype",
+            )
+        self.settings: Mapping[str, Setting] = {"dtype": Setting(self.dtype, "--dtype")}
         on_cpu = options.device == "cpu"
         self.num_sessions = options.num_sessions or (len(os.sched_getaffinity(0)) if on_cpu else 1)
         if on_cpu:  # each session is a thread of its own; torch's threads on top would only fight
@@ -111,6 +122,12 @@ class TorchRunner:
     def session(self) -> TorchSession:
         """A new lane, for one thread."""
         return TorchSession(self._model, self._tensors)
+
+    def probe(self, batch: TokenBatch) -> Float32Array | None:
+        """States of all layers; see `polyvec.backends._base.Runner`."""
+        if "tokens" not in self._model.outputs:
+            return None
+        return self.session().run_outputs(batch, ("tokens",))["tokens"]
 
     def close(self) -> None:
         """Free the weights."""

@@ -20,6 +20,12 @@ _PATTERNS: dict[str, Any] = {
     "ignore_patterns": ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "original/*", ".*"],
 }
 
+# Converted graphs are fetched only from repositories without safetensors, the better format first.
+_GRAPH_PATTERNS: tuple[dict[str, Any], ...] = (
+    {"allow_patterns": ["openvino_model.*", "openvino/openvino_model.*"]},
+    {"allow_patterns": ["onnx/model.onnx", "onnx/model.onnx_data", "model.onnx*"]},
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -68,11 +74,17 @@ def _cached(repo_id: str, revision: str | None) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     # Snapshots made by other programs, or by an interrupted download, may lack their weights.
+    return Path(folder) if _is_complete(Path(folder)) else None
+
+
+def _is_complete(folder: Path) -> bool:
     try:
-        read_checkpoint(Path(folder)).weight_files()
+        checkpoint = read_checkpoint(folder)
+        if checkpoint.has_weights or checkpoint.graph_file is None:
+            checkpoint.weight_files()
     except CheckpointError:
-        return None
-    return Path(folder)
+        return False
+    return True
 
 
 def _download(repo_id: str, revision: str | None) -> Path:
@@ -88,7 +100,12 @@ def _download(repo_id: str, revision: str | None) -> Path:
 
     _log.info("downloading %s", repo_id)
     try:
-        return Path(snapshot_download(repo_id, revision=revision, **_PATTERNS))
+        folder = Path(snapshot_download(repo_id, revision=revision, **_PATTERNS))
+        for patterns in _GRAPH_PATTERNS:
+            if _is_complete(folder):
+                break
+            snapshot_download(repo_id, revision=revision, **patterns)
+        return folder
     except GatedRepoError:
         raise _failed(repo_id, "its owner asks for an agreement first; set HF_TOKEN") from None
     except RepositoryNotFoundError:

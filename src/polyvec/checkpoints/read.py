@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polyvec.checkpoints.ovms_graph import FILE as OVMS_GRAPH
+from polyvec.checkpoints.ovms_graph import read_ovms_graph
+from polyvec.checkpoints.static_embedding import MODULE as STATIC
+from polyvec.checkpoints.static_embedding import is_static, static_config
 from polyvec.errors import CheckpointError
 from polyvec.types import Setting
 
@@ -16,6 +20,13 @@ _TEXT_CONFIGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
+_GRAPHS = (
+    "openvino_model.xml",
+    "openvino/openvino_model.xml",
+    "onnx/model.onnx",
+    "model.onnx",
+)
+"""Converted graphs, the best first."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -33,6 +44,11 @@ class Module:
     path: str
     config: Json = field(default_factory=dict)
 
+    @property
+    def origin(self) -> str:
+        """The file that says it."""
+        return self.path if self.path == OVMS_GRAPH else f"{self.path}/config.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -44,7 +60,8 @@ class Checkpoint:
             the model in a sub-folder (``0_CLIPModel``).
         config: config.json.
         modules: modules.json, or None without one.
-        lone_pooling: The Pooling module of a ``1_Pooling`` folder that no modules.json lists.
+        lone_pooling: The Pooling module of a ``1_Pooling`` folder that no modules.json lists, or
+            what graph.pbtxt says of it.
         text_config: sentence_bert_config.json or a legacy twin, with its file's name.
         prompt_config: config_sentence_transformers.json.
         tokenizer_config: tokenizer_config.json.
@@ -67,6 +84,34 @@ class Checkpoint:
         """First class name in config.json, or None."""
         names = self.config.get("architectures")
         return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are safetensors files of the model, complete or not."""
+        names = ("model.safetensors", "model.safetensors.index.json")
+        return any((self.root / name).is_file() for name in names)
+
+    @property
+    def graph_file(self) -> Path | None:
+        """A graph that somebody converted, OpenVINO's (``.xml`` and ``.bin``) or ONNX, or None."""
+        return None if self.graph_name is None else self.root / self.graph_name
+
+    @property
+    def graph_name(self) -> str | None:
+        """Where `graph_file` is in the folder of config.json, or None."""
+        for name in _GRAPHS:
+            path = self.root / name
+            if path.is_file() and (path.suffix != ".xml" or path.with_suffix(".bin").is_file()):
+                return name
+        return None
+
+    def read_json(self, name: str) -> Json:
+        """An object beside config.json, empty without such a file.
+
+        Raises:
+            CheckpointError: It is not valid JSON.
+        """
+        return _read_object(self.root / name)
 
     def weight_files(self) -> tuple[Path, ...]:
         """The model's safetensors files.
@@ -106,12 +151,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     modules = _modules(folder)
     root = folder / modules[0].path if modules else folder
-    if not (root / "config.json").is_file():
-        raise CheckpointError(f"{folder.name} has no config.json: it is not a checkpoint folder")
+    config = _config(folder, root, modules)
+    if modules is None and config.get("architectures") == [STATIC] and config.get("normalize"):
+        modules = (Module(STATIC, ""), Module("Normalize", "1_Normalize"))
     return Checkpoint(
         folder=folder,
         root=root,
-        config=_read_object(root / "config.json"),
+        config=config,
         modules=modules,
         lone_pooling=_lone_pooling(folder) if modules is None else (),
         text_config=_text_config(root),
@@ -119,6 +165,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         tokenizer_config=_read_object(root / "tokenizer_config.json"),
         image_config=_image_config(root),
     )
+
+
+def _config(folder: Path, root: Path, modules: tuple[Module, ...] | None) -> Json:
+    config = _read_object(root / "config.json")
+    if is_static(modules[0].kind if modules else None, config):
+        return static_config(root, config)
+    if not (root / "config.json").is_file():
+        raise CheckpointError(f"{folder.name} has no config.json: it is not a checkpoint folder")
+    return config
 
 
 def _modules(folder: Path) -> tuple[Module, ...] | None:
@@ -133,7 +188,12 @@ def _modules(folder: Path) -> tuple[Module, ...] | None:
 
 def _lone_pooling(folder: Path) -> tuple[Module, ...]:
     config = _read_object(folder / "1_Pooling/config.json")
-    return (Module("Pooling", "1_Pooling", config),) if config else ()
+    if config:
+        return (Module("Pooling", "1_Pooling", config),)
+    ovms = read_ovms_graph(folder)
+    if ovms is None:
+        return ()
+    return (Module("Pooling", OVMS_GRAPH, {"pooling_mode": ovms.pooling}),)
 
 
 def _module(folder: Path, entry: Any) -> Module:

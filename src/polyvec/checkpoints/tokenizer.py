@@ -1,17 +1,20 @@
-"""Text → token ids, through tokenizer.json alone.
+"""Text → token ids, through tokenizer.json, or the vocabulary files that came before it.
 
 The tokenizers library keeps truncation and padding as state of the tokenizer, so with several
 threads one applies another's. Both are switched off at load; cutting is done here, on arrays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tokenizers
 from tokenizers import normalizers
 
+from polyvec.checkpoints.pair_encoding import TemplatePairs
+from polyvec.checkpoints.vocabulary import tokenizer_of
 from polyvec.errors import CheckpointError
 from polyvec.types import IntArray
 
@@ -21,11 +24,18 @@ class Tokenizer:
 
     Attributes:
         vocab_size: Ids are below it, added tokens included.
+        special_ids: Ids of control tokens.
         prefix: Special tokens that every text starts with, (P,).
         suffix: Special tokens that every text ends with, (S,).
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, *, lower_case: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        *,
+        lower_case: bool = False,
+        special_tokens: bool = True,
+    ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         # Control tokens that a caller types are text like any other.
@@ -36,26 +46,74 @@ class Tokenizer:
             tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
         self._tokenizer = tokenizer
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
-        self.prefix, self.suffix = _special_ends(tokenizer)
+        controls = {
+            index: token.content
+            for index, token in tokenizer.get_added_tokens_decoder().items()
+            if token.special
+        }
+        self.special_ids = frozenset(controls)
+        self._control_tokens = tuple(controls.values())
+        self._special_tokens = special_tokens
+        self._end = _NO_IDS
+        self._marking: tokenizers.Tokenizer | None = None
+        self.prefix, self.suffix = (
+            _special_ends(tokenizer) if special_tokens else (_NO_IDS, _NO_IDS)
+        )
 
     @classmethod
-    def open(cls, path: Path, *, lower_case: bool = False) -> "Tokenizer":
+    def of(
+        cls,
+        folder: Path,
+        config: Mapping[str, Any],
+        *,
+        lower_case: bool = False,
+        special_tokens: bool = True,
+    ) -> "Tokenizer":
+        """Read a folder's tokenizer.json, or else its vocabulary files.
+
+        Args:
+            folder: Of the checkpoint.
+            config: tokenizer_config.json; vocabulary files need it.
+            lower_case: See `open`.
+            special_tokens: See `open`.
+
+        Raises:
+            CheckpointError: There is neither, or a file is damaged.
+        """
+        if not (folder / "tokenizer.json").is_file():
+            built = tokenizer_of(folder, config)
+            if built is not None:
+                return cls(built, lower_case=lower_case, special_tokens=special_tokens)
+        return cls.open(
+            folder / "tokenizer.json", lower_case=lower_case, special_tokens=special_tokens
+        )
+
+    @classmethod
+    def open(
+        cls, path: Path, *, lower_case: bool = False, special_tokens: bool = True
+    ) -> "Tokenizer":
         """Read a tokenizer.json.
 
         Args:
             path: The file.
             lower_case: Lower-case texts first (``do_lower_case`` in sentence_bert_config.json).
+            special_tokens: Whether texts get the special tokens that the file puts around them;
+                static models want none.
 
         Raises:
             CheckpointError: It is missing or damaged.
         """
         if not path.is_file():
             raise CheckpointError(
-                f"{path.name} is missing; polyvec reads this file only, so save the tokenizer in "
-                "its fast form"
+                f"{path.name} is missing, and so are vocab.txt, and vocab.json with merges.txt; "
+                "save the tokenizer in its fast form"
             )
         try:
-            return cls(tokenizers.Tokenizer.from_file(str(path)), lower_case=lower_case)
+            return cls(
+                tokenizers.Tokenizer.from_file(str(path)),
+                lower_case=lower_case,
+                special_tokens=special_tokens,
+            )
         except CheckpointError:
             raise
         except Exception as error:  # noqa: BLE001  (the library raises no narrower class)
@@ -63,10 +121,99 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[IntArray]:
         """Ids of each text with its special tokens, uncut and unpadded."""
+        special = self._special_tokens
         if len(texts) == 1:  # a third cheaper than a batch of one
-            return [np.array(self._tokenizer.encode(texts[0]).ids, np.int64)]
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
+            ids = self._tokenizer.encode(texts[0], add_special_tokens=special).ids
+            return [self._ended(ids)]
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
+        return [self._ended(encoding.ids) for encoding in encodings]
+
+    def encode_bare(self, texts: Sequence[str]) -> list[IntArray]:
+        """Ids of each text without special tokens."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int64) for encoding in encodings]
+
+    def encode_frame(self, text: str) -> IntArray:
+        """Ids of a template's own text: its control tokens are such, and nothing is put around."""
+        ids = self._marking_tokenizer().encode(text, add_special_tokens=False).ids
+        return np.array(ids, np.int64)
+
+    def token_id(self, token: str) -> int | None:
+        """Where the vocabulary has a token, or None."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
+    def encode_marked(self, prompt: str, texts: Sequence[str]) -> list[IntArray]:
+        """Ids of ``prompt`` + each text, where the prompt's control tokens are control tokens.
+
+        Those in a text stay text, as in `encode`.
+        """
+        marking = self._marking_tokenizer()
+        marks = self._marks(prompt)
+        return [self._encode_marked(marking, marks, prompt, text) for text in texts]
+
+    def prompt_length(self, prompt: str) -> int:
+        """Leading tokens of a text that are its prompt's, special ones before it included.
+
+        Source: sentence_transformers Transformer._get_prompt_length: the prompt is tokenised by
+        itself, and one special token at its end does not count.
+        """
+        marked = self.has_control_tokens(prompt)
+        (ids,) = self.encode_marked(prompt, [""]) if marked else self.encode([prompt])
+        ids = ids[: len(ids) - len(self._end)]
+        return len(ids) - int(len(ids) > 0 and int(ids[-1]) in self.special_ids)
+
+    def has_control_tokens(self, prompt: str) -> bool:
+        """Whether control tokens of the vocabulary stand in a prompt."""
+        return bool(self._marks(prompt))
+
+    def has_token(self, token: str) -> bool:
+        """Whether the vocabulary holds a token."""
+        return self._tokenizer.token_to_id(token) is not None
+
+    def ending_in(self, token: str) -> "Tokenizer":
+        """The same tokenizer, with ``token`` of its vocabulary put after every text."""
+        changed = copy(self)
+        changed._end = np.array([self._tokenizer.token_to_id(token)], np.int64)  # noqa: SLF001
+        changed.suffix = np.concatenate([self.suffix, changed._end])  # noqa: SLF001
+        return changed
+
+    def _ended(self, ids: Sequence[int]) -> IntArray:
+        array = np.array(ids, np.int64)
+        return np.concatenate([array, self._end]) if self._end.size else array
+
+    def _marks(self, text: str) -> list[str]:
+        """The vocabulary's control tokens that stand in a text."""
+        return [token for token in self._control_tokens if token in text]
+
+    def _marking_tokenizer(self) -> tokenizers.Tokenizer:
+        """A twin that reads control tokens; a second one, since that is state of a tokenizer."""
+        if self._marking is None:
+            twin = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+            twin.encode_special_tokens = False
+            self._marking = twin
+        return self._marking
+
+    def _encode_marked(
+        self, marking: tokenizers.Tokenizer, marks: Sequence[str], prompt: str, text: str
+    ) -> IntArray:
+        special = self._special_tokens
+        if not self._marks(text):
+            return self._ended(marking.encode(prompt + text, add_special_tokens=special).ids)
+        # Control tokens cut a text in pieces that are tokenised apart, so the last of the prompt's
+        # is a place to change over.
+        end = max(prompt.rindex(mark) + len(mark) for mark in marks)
+        ids = marking.encode(prompt[:end], add_special_tokens=False).ids
+        ids += self._tokenizer.encode(prompt[end:] + text, add_special_tokens=False).ids
+        return np.concatenate([self.prefix, np.array(ids, np.int64), self.suffix])
+
+    def pairs(self) -> TemplatePairs:
+        """Pairs of texts as tokenizer.json puts them together.
+
+        Raises:
+            CheckpointError: Its special tokens do not stand around the texts.
+        """
+        return TemplatePairs(self._tokenizer)
 
     def truncate(self, ids: IntArray, limit: int, side: Literal["end", "start"]) -> IntArray:
         """Drop tokens of the text so that at most ``limit`` remain; special ones at the ends stay.
@@ -84,6 +231,9 @@ class Tokenizer:
         body = ids[len(self.prefix) : len(ids) - len(self.suffix)]
         body = body[:kept] if side == "end" else body[len(body) - kept :]
         return np.concatenate([self.prefix, body, self.suffix])
+
+
+_NO_IDS: IntArray = np.zeros(0, np.int64)
 
 
 def _special_ends(tokenizer: tokenizers.Tokenizer) -> tuple[IntArray, IntArray]:

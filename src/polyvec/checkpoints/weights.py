@@ -4,8 +4,9 @@ import json
 import mmap
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ _DTYPES: dict[str, type[np.generic]] = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
+
+
+_ALL_ROWS = slice(None)
+_SAMPLE_BYTES = 512
+_SAMPLES_PER_TENSOR = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,15 @@ class Weights:
     object alive.
     """
 
-    def __init__(self, maps: list[mmap.mmap], entries: Mapping[str, Entry]) -> None:
+    def __init__(
+        self,
+        maps: list[mmap.mmap],
+        entries: Mapping[str, Entry],
+        changed_ns: tuple[int, ...] = (),
+    ) -> None:
         self._maps = maps
         self._entries = dict(entries)
+        self._changed_ns = changed_ns
 
     @classmethod
     def open(cls, files: Mapping[Path, str]) -> "Weights":
@@ -70,14 +82,39 @@ class Weights:
             CheckpointError: A file is missing, damaged, or holds a name twice.
         """
         maps: list[mmap.mmap] = []
+        changed_ns: list[int] = []
         entries: dict[str, Entry] = {}
         for index, (path, prefix) in enumerate(files.items()):
             maps.append(_map(path))
+            changed_ns.append(path.stat().st_mtime_ns)
             for name, entry in _entries(path, maps[-1], index):
                 if prefix + name in entries:
                     raise CheckpointError(f"{path.name}: tensor {name!r} is in two files")
                 entries[prefix + name] = entry
-        return cls(maps, entries)
+        return cls(maps, entries, tuple(changed_ns))
+
+    def joined(
+        self, arrays: Mapping[str, NDArray[np.float32]], *, instead_of: Collection[str] = ()
+    ) -> "Weights":
+        """These tensors and some more that no safetensors file holds.
+
+        Args:
+            arrays: By name; they are copied.
+            instead_of: Tensors that they stand for.
+
+        Raises:
+            CheckpointError: A name is there already.
+        """
+        maps = list(self._maps)
+        entries = {n: entry for n, entry in self._entries.items() if n not in instead_of}
+        for name, array in arrays.items():
+            if name in entries:
+                raise CheckpointError(f"tensor {name!r} is in two files")
+            own = mmap.mmap(-1, max(1, array.nbytes))
+            own.write(array.tobytes())
+            entries[name] = Entry("F32", array.shape, len(maps), 0, array.nbytes)
+            maps.append(own)
+        return Weights(maps, entries, self._changed_ns)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -111,9 +148,9 @@ class Weights:
         flat = np.frombuffer(self._maps[entry.file], dtype, count, entry.start)
         return flat.reshape(entry.shape)
 
-    def float32(self, name: str) -> NDArray[np.float32]:
-        """The tensor as float32: a view where it is stored so, otherwise a copy."""
-        array = self.array(name)
+    def float32(self, name: str, rows: slice = _ALL_ROWS) -> NDArray[np.float32]:
+        """Rows of the tensor as float32: a view where it is stored so, otherwise a copy."""
+        array = self.array(name)[rows] if rows != _ALL_ROWS else self.array(name)
         if self.entry(name).dtype == "BF16":
             return (array.astype(np.uint32) << 16).view(np.float32)
         return array.astype(np.float32, copy=False)
@@ -135,7 +172,23 @@ class Weights:
                 if short.endswith(old):
                     short = short.removesuffix(old) + new
             entries[short] = entry
-        return Weights(self._maps, entries)
+        return Weights(self._maps, entries, self._changed_ns)
+
+    def fingerprint(self) -> str:
+        """A digest that changes with the files, without reading all of them.
+
+        It covers every tensor's name, type and shape, samples of its bytes, and when the files were
+        last written.
+        """
+        digest = blake2b(repr(self._changed_ns).encode(), digest_size=16)
+        for name, entry in sorted(self._entries.items()):
+            digest.update(repr((name, entry.dtype, entry.shape)).encode())
+            last = max(0, entry.size - _SAMPLE_BYTES)
+            for part in range(_SAMPLES_PER_TENSOR):
+                start = entry.start + last * part // (_SAMPLES_PER_TENSOR - 1)
+                end = min(start + _SAMPLE_BYTES, entry.start + entry.size)
+                digest.update(self._maps[entry.file][start:end])
+        return digest.hexdigest()
 
     @property
     def num_bytes(self) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from polyvec import __version__
-from polyvec.cli import config, models, serve
+from polyvec.cli import config, export, models, serve, verify
 from polyvec.errors import PolyvecError
 
 _USAGE_EXIT = 2
@@ -44,6 +44,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"polyvec {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, models, config):
+    for command in (serve, models, config, verify, export):
         command.add_parser(commands)
     return parser

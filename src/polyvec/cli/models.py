@@ -18,9 +18,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     show = actions.add_parser(
         "show",
         help="print how a model would be served, with the origin of every value",
-        description="Takes the arguments of serve; reads the checkpoint, starts no server.",
+        description="Takes the arguments of serve; loads and checks the model, starts no server.",
     )
     show.add_argument("--json", action="store_true", help="print JSON")
+    show.add_argument(
+        "--no-load", action="store_true", help="only read its files: no self-test, no precision"
+    )
     add_serve_flags(show)
     show.set_defaults(run=_show)
 
@@ -53,20 +56,30 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from polyvec.config.compose import served_model
+    from polyvec.config.compose import compose
     from polyvec.models._resolve import resolve
+    from polyvec.server.load import backend_named, load_model
 
     config = load_given(arguments)
     if len(config.models) != 1:
         raise ConfigError("models show takes one MODEL", param="MODEL")
-    wanted = served_model(config.models[0])
-    model = resolve(wanted.reference, wanted.options)
+    plan = compose(config)
+    (wanted,) = plan.models
+    loaded: dict[str, Any] = {}
+    if arguments.no_load:
+        model = resolve(wanted.reference, wanted.options)
+    else:
+        model, runner = load_model(wanted, backend_named(plan.run.backend), plan.run)
+        loaded = {"device": runner.device, "dtype": runner.dtype}
+        runner.close()
     facts: dict[str, Any] = {
         "name": wanted.name,
         "aliases": list(wanted.aliases),
         "checkpoint": model.checkpoint,
         "architecture": model.architecture,
         "modalities": list(model.modalities),
+        "outputs": list(model.outputs),
+        **loaded,
     }
     settings = {
         name: {"value": setting.value, "origin": setting.origin}

@@ -11,9 +11,11 @@ from polyvec.config import values
 from polyvec.config.values import Parser
 
 POOLINGS = ("cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8", "int4", "int8-full")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUNCATIONS = ("end", "start", "none")
+CONVERSIONS = ("auto", "embed", "classify", "none")
+RUNNERS = ("auto", "pooling")
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MIB = 1 << 20
 MAX_PORT = 65_535
@@ -113,6 +115,9 @@ def _engine() -> tuple[Definition, ...]:
         Definition("engine", "truncate", "none", values.one_of(*TRUNCATIONS),
                    "which tokens of an over-long text to drop when a request does not say; "
                    "none refuses it", "truncate"),
+        Definition("engine", "self_test", True, values.switch,
+                   "check every model at load: attention, batching, finite numbers", "self-test",
+                   is_switch=True),
         Definition("engine", "prepare_threads", 4, positive,
                    "threads that tokenise long texts and decode pictures"),
         Definition("engine", "fetch_threads", 16, positive, "pictures downloaded at the same time"),
@@ -139,9 +144,21 @@ def _backend() -> tuple[Definition, ...]:
         Definition("backend", "device", "cpu", values.text,
                    "where to run, such as cpu or GPU.1", "device"),
         Definition("backend", "dtype", "auto", values.one_of(*DTYPES),
-                   "precision; auto is bfloat16 where the CPU has it, else float32", "dtype"),
+                   "precision; auto is bfloat16 where the CPU has it, else float32; int8 and int4 "
+                   "quantise weights, int8-full activations too", "dtype"),
         Definition("backend", "num_sessions", None, values.positive,
                    "batches that run at the same time; one per core by default", "num-sessions"),
+        Definition("backend", "activation_group_size", 128, values.count,
+                   "activations that share a scale when int8 and int4 round them to 8 bits; "
+                   "0 for exact ones", "activation-group-size"),
+        Definition("backend", "cache_dir", None, values.folder,
+                   "where quantised weights are kept, off for nowhere; ~/.cache/polyvec by default",
+                   "cache-dir"),
+        Definition("backend", "calibration_file", None, values.text,
+                   "texts, one a line, for int8-full; built-in ones by default"),
+        Definition("backend", "verify_precision", False, values.switch,
+                   "compare reduced precisions with float32 at load", "verify-precision",
+                   is_switch=True),
     )  # fmt: skip
 
 
@@ -162,9 +179,33 @@ def _model() -> tuple[Definition, ...]:
                    "max-input-tokens", ("max-model-len",)),
         Definition("model", "default_prompt_name", None, text,
                    "prompt of the checkpoint for requests that name none", "default-prompt-name"),
+        Definition("model", "prompts", None, values.texts_by_name,
+                   "JSON of prompt names and prefixes, beside and before the checkpoint's",
+                   "prompts"),
         Definition("model", "matryoshka", (), values.listing(values.positive),
                    "shorter vector lengths that callers may ask for", "matryoshka-dimensions",
                    is_list=True),
+        Definition("model", "architecture", None, text,
+                   "class name to use instead of the one in config.json", "architecture"),
+        *_as_vllm_has_them(),
+    )  # fmt: skip
+
+
+def _as_vllm_has_them() -> tuple[Definition, ...]:
+    one_of = values.one_of
+    return (
+        Definition("model", "pooler_config", None, values.json_object,
+                   'JSON such as {"pooling_type": "MEAN", "use_activation": true}',
+                   "pooler-config"),
+        Definition("model", "hf_overrides", None, values.json_object,
+                   "JSON put over config.json before it is read", "hf-overrides"),
+        Definition("model", "convert", "auto", one_of(*CONVERSIONS),
+                   "what the model must be good for; causal models embed without it", "convert"),
+        Definition("model", "runner", "auto", one_of(*RUNNERS),
+                   "accepted for command lines of vLLM: only pooling is served", "runner"),
+        Definition("model", "trust_remote_code", False, values.switch,
+                   "let another engine run a checkpoint's own code; our graphs never do",
+                   "trust-remote-code", is_switch=True),
     )  # fmt: skip
 
 

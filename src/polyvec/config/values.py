@@ -1,5 +1,6 @@
 """Text → value: sizes, durations, lists, switches. The only spellings that settings have."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,6 +30,13 @@ def text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a text that is not empty")
     return value
+
+
+def folder(value: Any) -> str:
+    """A folder; empty for none, which may also be written ``off``."""
+    if not isinstance(value, str):
+        raise ValueError("a folder, or off")  # noqa: TRY004  (what a parser raises)
+    return "" if value.lower() == "off" else value
 
 
 def path_prefix(value: Any) -> str:
@@ -93,6 +101,26 @@ def one_of(*choices: str) -> Parser:
         return str(value)
 
     return parse
+
+
+def json_object(value: Any) -> dict[str, Any]:
+    """A table of the config file, or a text with a JSON object."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        raise ValueError("a JSON object")  # noqa: TRY004  (what a parser raises)
+    return value
+
+
+def texts_by_name(value: Any) -> dict[str, str]:
+    """A JSON object whose values are texts, which may be empty."""
+    found = json_object(value)
+    if not all(isinstance(text, str) for text in found.values()):
+        raise ValueError("a JSON object whose values are texts")
+    return found
 
 
 def listing(parse: Parser) -> Parser:

@@ -200,7 +200,12 @@ class Engine:
             if "dense" in route.outputs:
                 rows = np.stack([cast("Float32Array", each["dense"]) for each in pieces])
         normalize = self.model.normalize if request.normalize is None else request.normalize
-        vectors = finish(rows, dimensions=request.dimensions, normalize=normalize)
+        vectors = finish(
+            rows,
+            dimensions=request.dimensions,
+            normalize=normalize,
+            standardize=self.model.standardizes,
+        )
         if not pieces:
             return [Embedding(*pair) for pair in zip(vectors, num_tokens, strict=True)]
         return [
@@ -222,8 +227,12 @@ class Engine:
                 f"the request has {len(request.inputs)} inputs; 1 to {limit} are allowed",
                 param="input",
             )
+        name = request.model or self.model.checkpoint.rstrip("/").rpartition("/")[2]
         check_dimensions(
-            request.dimensions, native=self.model.dimensions, matryoshka=self.model.matryoshka
+            request.dimensions,
+            native=self.model.dimensions,
+            matryoshka=self.model.matryoshka,
+            model=name[:MAX_ECHOED_CHARS],
         )
         prompt_of(request, self.model.text)
 

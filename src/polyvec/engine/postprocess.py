@@ -12,15 +12,33 @@ EPSILON = 1e-12
 Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html (``eps``).
 """
 
+LAYER_NORM_EPSILON = 1e-5
+"""Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.layer_norm.html."""
 
-def check_dimensions(dimensions: int | None, *, native: int, matryoshka: tuple[int, ...]) -> None:
+
+def check_dimensions(
+    dimensions: int | None, *, native: int, matryoshka: tuple[int, ...], model: str
+) -> None:
     """Refuse a vector length that the model was not trained for.
+
+    Args:
+        dimensions: Wanted, or None for the native length.
+        native: Always allowed.
+        matryoshka: Allowed beside it.
+        model: What the caller calls the model.
 
     Raises:
         InvalidInputError: Neither the native length nor one of ``matryoshka``.
     """
     if dimensions is None or dimensions == native or dimensions in matryoshka:
         return
+    if not matryoshka:
+        # Word for word what vLLM says, on every route: its users search for it.
+        raise InvalidInputError(
+            f'Model "{model}" does not support matryoshka representation, changing output '
+            "dimensions will lead to poor results.",
+            param="dimensions",
+        )
     allowed = ", ".join(str(length) for length in sorted({*matryoshka, native}))
     raise InvalidInputError(
         f"dimensions is {dimensions}; this model allows {allowed}", param="dimensions"
@@ -40,19 +58,34 @@ def not_finite(param: str) -> UnprocessableInputError:
     )
 
 
-def finish(rows: Float32Array, *, dimensions: int | None, normalize: bool) -> Float32Array:
+def finish(
+    rows: Float32Array, *, dimensions: int | None, normalize: bool, standardize: bool = False
+) -> Float32Array:
     """Cut, then normalise.
 
     Args:
         rows: Shape (B, D), finite.
         dimensions: Leading values to keep, or None for all.
         normalize: Whether the kept values are brought to unit length.
+        standardize: Whether a row that is cut is brought to zero mean and unit variance before.
 
     Returns:
         Shape (B, dimensions), contiguous.
     """
+    if standardize and dimensions is not None and dimensions < rows.shape[1]:
+        rows = _standardized(rows)
     kept = np.ascontiguousarray(rows[:, :dimensions])
     return normalized(kept) if normalize else kept
+
+
+def _standardized(rows: Float32Array) -> Float32Array:
+    """Rows (B, D), each with zero mean and unit variance, as torch's layer_norm makes them."""
+    wide = rows.astype(np.float64)
+    spread = np.sqrt(wide.var(axis=1, keepdims=True) + LAYER_NORM_EPSILON)
+    standardized: Float32Array = ((wide - wide.mean(axis=1, keepdims=True)) / spread).astype(
+        np.float32
+    )
+    return standardized
 
 
 def normalized(rows: Float32Array) -> Float32Array:

@@ -27,6 +27,7 @@ from polyvec.types import (
     Truncate,
 )
 
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The way of an input through the model; inputs of a batch share it.

@@ -18,6 +18,7 @@ def run_layers(ops: Ops, x: Tensor, layer: Layer, num_layers: int) -> Tensor:
     Returns:
         Rows, (B, width).
     """
+    num_layers = ops.depth(num_layers)
     for index in range(num_layers - 1):
         x = layer(x, x, index, False)
     if num_layers and ops.picks():

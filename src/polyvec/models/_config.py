@@ -54,8 +54,8 @@ def _checked(value: Any, kind: type, where: str) -> Any:
     return value
 
 
-def activation(name: str) -> Activation:
-    """The activation that config.json calls ``name``.
+def activation(name: str, *, where: str = "config.json") -> Activation:
+    """The activation that a file calls ``name``.
 
     Raises:
         CheckpointError: It is not one of ours.
@@ -65,7 +65,7 @@ def activation(name: str) -> Activation:
     except KeyError:
         known = ", ".join(sorted(_ACTIVATIONS))
         raise CheckpointError(
-            f"config.json: activation {name!r} is not known; known: {known}"
+            f"{where}: activation {name!r} is not known; known: {known}"
         ) from None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from polyvec.checkpoints.weights import Weights
 from polyvec.models._ops import Activation, Tensor
 from polyvec.types import Modality, Output
 
@@ -22,12 +23,34 @@ class Dense:
         bias: Whether it adds one.
         activation: Applied to the projected vector; None for none.
         dimensions: Length of the projected vector.
+        residual: Prefix of a projection of the input that is added in the end, ``""`` to add the
+            input as it is, None to add nothing.
     """
 
     name: str
     bias: bool
     activation: Activation | None
     dimensions: int
+    residual: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """A normalisation after pooling, as Sentence-Transformers' module of that name.
+
+    Attributes:
+        name: Prefix of its weights, such as ``2_LayerNorm.norm``.
+        dimensions: Length of the vector.
+        eps: Added to the variance.
+    """
+
+    name: str
+    dimensions: int
+    eps: float = 1e-5  # torch.nn.LayerNorm's, which the module never changes
+
+
+Projection = Dense | LayerNorm
+"""A step between pooling and normalising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +65,20 @@ class Head:
             (T, D), which never went through pooling.
         gives: ``rows`` (B, N) or ``tokens`` (T, N).
         dimensions: N.
+        normalize: Whether each vector of ``tokens`` is brought to unit length afterwards.
+        drops_first: Whether the vector of a text's first token is left out (bge-m3's ``tokens``).
+        activation: What a ``score`` goes through; None for raw.
+        pooling: How the rows it reads are pooled where the head decides, not the checkpoint.
     """
 
     forward: Callable[[Any, Any, Tensor], Tensor]
     reads: Literal["rows", "tokens"]
     gives: Literal["rows", "tokens"]
     dimensions: int
+    normalize: bool = False
+    drops_first: bool = False
+    activation: Literal["sigmoid", "softmax"] | None = None
+    pooling: Pooling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +99,9 @@ class Tower:
         image_processor: Class whose defaults hold when preprocessor_config.json names none.
         causal: Whether a token sees only what stands before it; the load-time self-test holds the
             graph to it.
+        mixes_tokens: Whether tokens see one another at all.
+        special_tokens: Whether texts get the special tokens that the tokenizer's file puts around
+            them; static models want none.
     """
 
     forward: Callable[[Any, Any], Tensor]
@@ -78,6 +112,8 @@ class Tower:
     image_size: Callable[[Any], int] = lambda _config: 0
     image_processor: str | None = None
     causal: Callable[[Any], bool] = lambda _config: False
+    mixes_tokens: bool = True
+    special_tokens: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +124,10 @@ class Family:
         name: The file's name.
         architectures: ``architectures[0]`` values of config.json it answers to.
         model_types: ``model_type`` of config.json → architecture, for files that name no class.
+        claims: config.json → whether this family computes it although ``architectures`` names
+            another one: repositories with code of their own keep a common class name and say in
+            ``auto_map`` what they really are. It decides by such facts, never by a repository's
+            name, and comes before ``architectures``. None claims nothing.
         read_config: config.json → the typed config that its towers read.
         vocab_size: Token ids are below it.
         towers: By modality.
@@ -97,9 +137,17 @@ class Family:
             poolers, buffers), matched in full after the prefix is taken off.
         normalize: Whether vectors have unit length when the checkpoint says nothing.
         aliases: Names that callers of other servers use → hub id.
+        alias_dtypes: Those of the aliases that stand for a precision as well → that precision,
+            which holds where the operator asks for none.
         adapters: Names of the low-rank adapters that a request may choose by its ``task``.
         heads: Outputs beside, or instead of, the pooled row, the main one first; given config and
             the names of all tensors. Empty for a plain embedder.
+        logits: ``(ops, config, tokens)`` → (T, V), what the masked language model's head says of
+            every vocabulary entry; SPLADE pools it. None without such a head.
+        extra_files: Files beside config.json, without their ending, that belong to the model where
+            they are there → prefix put before the names of their tensors.
+        fold: The file's tensors → those that ``forward`` reads, where that takes arithmetic. None
+            where names are all that differs.
         tiny: A config.json in published form with a tiny geometry, for tests.
         source: Paper or reference implementation.
     """
@@ -115,7 +163,12 @@ class Family:
     source: str
     key_endings: Mapping[str, str] = field(default_factory=dict)
     model_types: Mapping[str, str] = field(default_factory=dict)
+    claims: Callable[[Mapping[str, Any]], bool] | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
+    alias_dtypes: Mapping[str, Literal["int8"]] = field(default_factory=dict)
     adapters: Callable[[Any], tuple[str, ...]] = lambda _config: ()
     heads: Callable[[Any, Collection[str]], Mapping[Output, Head]] = lambda _config, _names: {}
+    logits: Callable[[Any, Any, Tensor], Tensor] | None = None
+    extra_files: Mapping[str, str] = field(default_factory=dict)
+    fold: Callable[[Weights], Weights] | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+from polyvec.checkpoints.pair_encoding import PairEncoding
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.checkpoints.weights import Weights
 from polyvec.media.transform import ImageTransform
-from polyvec.models._family import Dense, Family, Head, Pooling
+from polyvec.models._family import Family, Head, Pooling, Projection
+from polyvec.models._late_interaction import LateInteractionRules
 from polyvec.types import Modality, Output, Setting
 
 
@@ -23,6 +26,9 @@ class TextRules:
         vocab_size: Token ids are below it.
         poolings: Token states → one vector; the vectors of several are laid end to end.
         excludes_prompt: Whether pooling leaves the prompt's tokens out (``include_prompt: false``).
+        pairs: How two texts are put together; None for a model that reads no pairs.
+        late: How queries and documents are read; None where all texts are read alike.
+        marked_prompts: Prompts in which control tokens of the tokenizer stand.
     """
 
     tokenizer: Tokenizer
@@ -32,6 +38,9 @@ class TextRules:
     vocab_size: int
     poolings: tuple[Pooling, ...]
     excludes_prompt: bool = False
+    pairs: PairEncoding | None = None
+    late: LateInteractionRules | None = None
+    marked_prompts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +71,13 @@ class Model:
         normalize: Whether vectors have unit length unless a request says otherwise.
         text: None without a text tower.
         image: None without an image tower.
-        dense: Projections after pooling, in order (Sentence-Transformers ``2_Dense`` …).
+        dense: Steps after pooling, in order (Sentence-Transformers ``2_Dense`` …).
         heads: Outputs other than the plain pooled row, the main one first; see `Family.heads`.
         adapters: Names of adapters, in the order of the weights' first axis.
         settings: Every resolved setting with its origin.
+        default_dtype: Precision that the alias asks for by which the model was named, or None.
+        standardizes: Whether a vector is brought to zero mean and unit variance before it is cut.
+        prebuilt: A converted graph that stands for the text tower's forward function, or None.
     """
 
     checkpoint: str
@@ -78,10 +90,13 @@ class Model:
     normalize: bool
     text: TextRules | None
     image: ImageRules | None
-    dense: tuple[Dense, ...] = ()
+    dense: tuple[Projection, ...] = ()
     heads: Mapping[Output, Head] = field(default_factory=dict)
     adapters: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    default_dtype: Literal["int8"] | None = None
+    prebuilt: Path | None = None
+    standardizes: bool = False
 
     @property
     def modalities(self) -> tuple[Modality, ...]:

@@ -26,11 +26,16 @@ class Rope:
             are turned, the rest stays.
         scale: Factor on the turned numbers (YaRN's attention factor).
         interleaved: Pairs are neighbours (0, 1), (2, 3) …; otherwise number i goes with i + half.
+        growth: Further factor on the turned numbers, ``1 + growth * ln(1 + floor(place / step))``
+            (Llama 4's and Ministral 3's queries). Only for heads that are turned as a whole.
+        growth_step: That ``step``, in places.
     """
 
     frequencies: tuple[float, ...]
     scale: float = 1.0
     interleaved: bool = False
+    growth: float = 0.0
+    growth_step: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,10 @@ class Ops(Protocol):
         """``log(1 + max(x, 0))``, elementwise: SPLADE's saturation."""
         ...
 
+    def depth(self, num_layers: int) -> int:
+        """How many layers of a stack to run: all of them, or fewer in a self-test."""
+        ...
+
     # Sequences.
 
     def attention(  # noqa: PLR0913  (families differ in just these)
@@ -225,6 +234,23 @@ class ExpertNames:
     down: str
 
 
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """Low-rank adapters of one weight, one of which a batch may choose.
+
+    Attributes:
+        down: Parameter whose first axis counts adapters.
+        up: The other factor, likewise.
+        count: How many adapters config.json names; with fewer in the weights, the model is refused.
+        scale: Factor on the update.
+    """
+
+    down: str
+    up: str
+    count: int
+    scale: float
+
+
 class TextOps(Ops, Protocol):
     """What a text tower may use beside `Ops`."""
 
@@ -251,6 +277,10 @@ class TextOps(Ops, Protocol):
         """Tokens → rows: the largest value of each column within each sequence."""
         ...
 
+    def sum_over_tokens(self, x: Tensor) -> Tensor:
+        """Tokens → rows: the sum of each column within each sequence."""
+        ...
+
     def experts(self, x: Tensor, names: ExpertNames, *, top_k: int, kind: Activation) -> Tensor:
         """Mixture of two-layer perceptrons: each token goes through its ``top_k`` best experts.
 
@@ -258,27 +288,29 @@ class TextOps(Ops, Protocol):
         """
         ...
 
-    def adapter(self, x: Tensor, down: str, up: str, *, scale: float) -> Tensor:
-        """Low-rank update that the batch's adapter makes: ``x @ down[a].T @ up[a].T * scale``.
+    def adapter(
+        self, x: Tensor, adapters: Adapters, *, rows: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Low-rank update of a linear layer: ``x @ down[a].T @ up[a].T * scale``.
 
         Zero when the batch names no adapter.
 
         Args:
             x: Tokens or rows.
-            down: Parameter (adapters, rank, in).
-            up: Parameter (adapters, out, rank).
-            scale: Factor on the update.
+            adapters: ``down`` is (count, rank, in) and ``up`` is (count, out, rank).
+            rows: Use only these output rows, as in `linear`.
         """
         ...
 
-    def adapter_embedding(self, ids: Tensor, down: str, up: str, *, scale: float) -> Tensor:
-        """The same update for a table: ``up[a][ids] @ down[a] * scale``.
+    def adapter_embedding(self, ids: Tensor, adapters: Adapters, *, rows: int) -> Tensor:
+        """Low-rank update of a table: ``up[a][ids] @ down[a] * scale``.
+
+        Zero when the batch names no adapter.
 
         Args:
-            ids: Token ids or another table's rows.
-            down: Parameter (adapters, rank, width).
-            up: Parameter (adapters, rows, rank).
-            scale: Factor on the update.
+            ids: From 0 to ``rows - 1``.
+            adapters: ``down`` is (count, rank, width) and ``up`` is (count, rows, rank).
+            rows: How many the table has; fewer are refused when the model is loaded.
         """
         ...
 

@@ -1,9 +1,11 @@
 """Finds the model files of this folder and answers which of them computes an architecture."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any, Literal
 
 from polyvec.errors import CheckpointError
 from polyvec.models._family import Family
@@ -32,6 +34,11 @@ def architecture_of(model_type: object) -> str:
     )
 
 
+def claimant(config: Mapping[str, Any]) -> Family | None:
+    """The family that claims a config.json whatever ``architectures`` says; see `Family.claims`."""
+    return next((one for one in families() if one.claims is not None and one.claims(config)), None)
+
+
 def family_of(architecture: str) -> Family:
     """The family that computes an architecture.
 
@@ -50,3 +57,13 @@ def family_of(architecture: str) -> Family:
 def aliases() -> dict[str, str]:
     """Names that callers of other servers use → hub id."""
     return {alias: repo for family in families() for alias, repo in family.aliases.items()}
+
+
+def alias_dtype(reference: str) -> Literal["int8"] | None:
+    """The precision that an alias stands for; see `Family.alias_dtypes`."""
+    dtypes = {
+        alias.lower(): dtype
+        for family in families()
+        for alias, dtype in family.alias_dtypes.items()
+    }
+    return dtypes.get(reference.lower())

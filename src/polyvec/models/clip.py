@@ -163,6 +163,7 @@ FAMILY = Family(
             max_positions=lambda config: config.text.max_position_embeddings,
             pooling="eos",
             eos_token_id=_eos_token_id,
+            causal=lambda _config: True,
         ),
         "image": Tower(
             forward=image_forward,

@@ -5,17 +5,22 @@ import logging
 import pkgutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyvec import backends
-from polyvec.backends._base import Backend, BackendOptions
+from polyvec.backends._base import Backend, BackendOptions, Runner
+from polyvec.backends._precision import compare
 from polyvec.engine.engine import Engine
 from polyvec.engine.local import LocalService, Served, card_of
 from polyvec.engine.options import EngineOptions
-from polyvec.errors import ConfigError
+from polyvec.engine.self_test import run_checks
+from polyvec.errors import CheckpointError, ConfigError, PolyvecError
 from polyvec.media.policy import MediaPolicy
+from polyvec.models._foreign import NAME as FOREIGN
+from polyvec.models._model import Model
 from polyvec.models._registry import aliases
 from polyvec.models._resolve import ModelOptions, resolve
+from polyvec.types import Setting
 
 _log = logging.getLogger(__name__)
 
@@ -89,10 +94,27 @@ def backend_named(name: str) -> Backend:
     return backend
 
 
+def _able(backend: Backend, model: Model) -> Backend:
+    """The backend itself, or transformers for an architecture that is not built in.
+
+    Raises:
+        CheckpointError: The extra for it is not installed.
+    """
+    if model.family.name != FOREIGN or backend.name == "fake":
+        return backend
+    try:
+        return backend_named("transformers")
+    except ConfigError:
+        raise CheckpointError(
+            f"architecture {model.architecture!r} is not built in; transformers may serve it: "
+            "pip install 'polyvec[torch]'. `polyvec models list` shows what is built in",
+            param="architectures",
+        ) from None
+
+
 def _load(model: ServedModel, backend: Backend, options: RunOptions) -> Served:
     started_s = time.monotonic()
-    resolved = resolve(model.reference, model.options)
-    runner = backend.load(resolved, options.device)
+    resolved, runner = load_model(model, backend, options)
     engine = Engine(resolved, runner, options.engine, options.media)
     card = card_of(
         resolved,
@@ -104,3 +126,41 @@ def _load(model: ServedModel, backend: Backend, options: RunOptions) -> Served:
     )
     _log.info("loaded %s in %.1f s", model.name, time.monotonic() - started_s)
     return Served(card, engine)
+
+
+def load_model(model: ServedModel, backend: Backend, options: RunOptions) -> tuple[Model, Runner]:
+    """Resolve, load, warm up and check one model; what was found is among its settings.
+
+    Raises:
+        CheckpointError: It cannot be found, read or served, or does not pass its self-test.
+        ConfigError: An option contradicts the checkpoint or this machine.
+    """
+    resolved = resolve(model.reference, model.options)
+    backend = _able(backend, resolved)
+    runner = backend.load(resolved, options.device)
+    settings = {**resolved.settings, **runner.settings}
+    try:
+        if options.device.verify_precision and runner.dtype != "float32":
+            settings |= _compared_with_float32(model, resolved, runner, backend, options)
+        if options.engine.self_test:
+            settings |= run_checks(resolved, runner)
+    except PolyvecError:
+        runner.close()
+        raise
+    return replace(resolved, settings=settings), runner
+
+
+def _compared_with_float32(
+    model: ServedModel, resolved: Model, runner: Runner, backend: Backend, options: RunOptions
+) -> dict[str, Setting]:
+    """Load the model once more, for as long as the comparison takes."""
+    exact = replace(options.device, dtype="float32", num_sessions=1)
+    reference = backend.load(resolve(model.reference, model.options), exact)
+    try:
+        found = compare(resolved, runner, reference)
+    finally:
+        reference.close()
+    settings: dict[str, Setting] = {}
+    for modality, precision in found.items():
+        settings |= precision.settings(modality, runner.dtype)
+    return settings

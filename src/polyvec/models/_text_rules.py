@@ -1,0 +1,189 @@
+"""How texts become token ids: tokenizer, length, prompts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from polyvec.checkpoints.read import Checkpoint
+from polyvec.checkpoints.tokenizer import Tokenizer
+from polyvec.errors import CheckpointError, ConfigError
+from polyvec.models._family import Family, Pooling, Tower
+from polyvec.models._model import TextRules
+from polyvec.models._options import Answers, ModelOptions
+from polyvec.models._poolings import Poolings
+from polyvec.models._templates import Usage, usage_of
+
+_UNLIMITED_TOKENS = 10**9
+"""transformers writes a larger model_max_length where a tokenizer has no limit."""
+_PROMPT_FILE = "config_sentence_transformers.json"
+
+
+def read_text_rules(
+    checkpoint: Checkpoint,
+    family: Family,
+    config: Any,
+    poolings: Poolings,
+    options: ModelOptions,
+    answers: Answers,
+) -> TextRules:
+    """Answer every question about texts but how they are pooled.
+
+    Args:
+        checkpoint: The files.
+        family: Has a text tower.
+        config: The family's own.
+        poolings: Already answered.
+        options: The operator's own answers.
+        answers: Gets every setting.
+
+    Raises:
+        CheckpointError: A file is missing or says what cannot be served.
+        ConfigError: An option contradicts the checkpoint.
+    """
+    tower = family.towers["text"]
+    usage = usage_of(checkpoint.config)
+    limit = _max_input_tokens(checkpoint, tower.max_positions(config), options, answers)
+    tokenizer = _tokenizer(checkpoint, tower, poolings.modes, answers)
+    prompts = _prompts(checkpoint, options, usage, answers)
+    return TextRules(
+        tokenizer=tokenizer,
+        max_input_tokens=limit,
+        prompts=prompts,
+        default_prompt_name=_default_prompt(checkpoint, prompts, options, usage, answers),
+        vocab_size=family.vocab_size(config),
+        poolings=poolings.modes,
+        excludes_prompt=poolings.excludes_prompt,
+        marked_prompts=frozenset(
+            prompt for prompt in prompts.values() if tokenizer.has_control_tokens(prompt)
+        ),
+    )
+
+
+# The tokenizer.
+
+
+def _tokenizer(
+    checkpoint: Checkpoint, tower: Tower, modes: tuple[Pooling, ...], answers: Answers
+) -> Tokenizer:
+    lower = bool(checkpoint.text_config.value.get("do_lower_case", False))
+    if lower:
+        answers.keep("lower_case", True, f"{checkpoint.text_config.origin}: do_lower_case")
+    tokenizer = Tokenizer.of(
+        checkpoint.root,
+        checkpoint.tokenizer_config,
+        lower_case=lower,
+        special_tokens=tower.special_tokens,
+    )
+    eos = _end_token(checkpoint, tokenizer, modes)
+    if eos is None:
+        return tokenizer
+    answers.keep("appended_token", *eos)
+    return tokenizer.ending_in(eos[0])
+
+
+def _end_token(
+    checkpoint: Checkpoint, tokenizer: Tokenizer, modes: tuple[Pooling, ...]
+) -> tuple[str, str] | None:
+    """The token to put after every text, and why; None where the tokenizer ends texts itself.
+
+    Last-token pooling of a model that was trained on texts with an end reads a wrong token without
+    it, and newer tokenizer classes no longer heed ``add_eos_token``.
+    """
+    if "last" not in modes or tokenizer.suffix.size:
+        return None
+    config = checkpoint.tokenizer_config
+    if config.get("add_eos_token") is True:
+        origin = "tokenizer_config.json: add_eos_token"
+    elif "tokenization_qwen" in str(config.get("auto_map")):
+        # The tokenizer class that came with gte-Qwen2 appends it whatever its settings say.
+        origin = "tokenizer_config.json: auto_map"
+    else:
+        return None
+    token = config.get("eos_token")
+    token = token.get("content") if isinstance(token, Mapping) else token
+    if not isinstance(token, str) or not tokenizer.has_token(token):
+        raise CheckpointError(
+            f"{origin} asks for an end token, but eos_token {token!r} is not in the vocabulary"
+        )
+    return token, origin
+
+
+# Lengths.
+
+
+def _max_input_tokens(
+    checkpoint: Checkpoint, positions: int, options: ModelOptions, answers: Answers
+) -> int:
+    """The smallest of all limits that exist; a flag may only lower it to what positions allow."""
+    if options.max_input_tokens is not None:
+        if not 1 <= options.max_input_tokens <= positions:
+            raise ConfigError(
+                f"--max-input-tokens must be from 1 to {positions}, the model's positions",
+                param="max_input_tokens",
+            )
+        return int(answers.keep("max_input_tokens", options.max_input_tokens, "--max-input-tokens"))
+    limits = [(positions, "config.json: positions")]
+    seq_length = checkpoint.text_config.value.get("max_seq_length")
+    if seq_length is not None:
+        if type(seq_length) is not int or seq_length < 1:
+            raise CheckpointError(
+                f"{checkpoint.text_config.origin}: max_seq_length must be a whole number from 1 "
+                f"up, not {seq_length!r}"
+            )
+        limits.append((seq_length, f"{checkpoint.text_config.origin}: max_seq_length"))
+    model_max = checkpoint.tokenizer_config.get("model_max_length")
+    if isinstance(model_max, int | float) and 0 < model_max < _UNLIMITED_TOKENS:
+        limits.append((int(model_max), "tokenizer_config.json: model_max_length"))
+    return int(answers.keep("max_input_tokens", *min(limits)))
+
+
+# Prompts.
+
+
+def _prompts(
+    checkpoint: Checkpoint, options: ModelOptions, usage: Usage | None, answers: Answers
+) -> Mapping[str, str]:
+    """Prompts by name: the operator's before the files', and a usage's where there are none."""
+    sources: list[tuple[Any, str]] = [
+        (checkpoint.config.get("task_instructions"), "config.json: task_instructions"),
+        (checkpoint.prompt_config.get("prompts"), f"{_PROMPT_FILE}: prompts"),
+        (options.prompts, "--prompts"),
+    ]
+    declared = any(found for found, _ in sources[:2])
+    if usage is not None and (not declared or usage.default is not None):
+        sources.insert(0, (usage.prompts(), f"usage of {usage.name}"))
+    prompts: dict[str, str] = {}
+    origins = []
+    for found, origin in sources:
+        if found:
+            prompts |= _checked_prompts(found, origin)
+            origins.append(origin)
+    if prompts:
+        answers.keep("prompts", prompts, ", ".join(reversed(origins)))
+    return prompts
+
+
+def _checked_prompts(prompts: Any, origin: str) -> dict[str, str]:
+    if not isinstance(prompts, Mapping) or not all(isinstance(p, str) for p in prompts.values()):
+        raise CheckpointError(f"{origin} must map names to texts")
+    return dict(prompts)
+
+
+def _default_prompt(
+    checkpoint: Checkpoint,
+    prompts: Mapping[str, str],
+    options: ModelOptions,
+    usage: Usage | None,
+    answers: Answers,
+) -> str | None:
+    name, origin = options.default_prompt_name, "--default-prompt-name"
+    if name is None:
+        name = checkpoint.prompt_config.get("default_prompt_name")
+        origin = f"{_PROMPT_FILE}: default_prompt_name"
+    if name is None and usage is not None:
+        name, origin = usage.default, f"{usage.name}'s format"
+    if name is None:
+        return None
+    if name not in prompts:
+        known = ", ".join(prompts) or "none"
+        raise ConfigError(f"{origin} {name!r} is not one of the checkpoint's prompts: {known}")
+    return str(answers.keep("default_prompt_name", name, origin))

@@ -1,0 +1,1 @@
+"""Tools around a model: importable functions, each with a subcommand of its own."""
