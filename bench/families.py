@@ -37,9 +37,10 @@ _ENCODER = {
     "num_attention_heads": HEADS,
     "max_position_embeddings": 512,
 }
-_DECODER = {
-    key: value for key, value in _ENCODER.items() if key != "num_hidden_layers"
-} | {"head_dim": WIDTH // HEADS, "num_key_value_heads": 2}
+_DECODER = {key: value for key, value in _ENCODER.items() if key != "num_hidden_layers"} | {
+    "head_dim": WIDTH // HEADS,
+    "num_key_value_heads": 2,
+}
 _SIZES: dict[str, dict[str, Any]] = {
     "bert": _ENCODER,
     "distilbert": {
@@ -72,7 +73,8 @@ def checkpoints(folder: Path) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
     made = custom_encoders.make_gte(folder / "gte", **gte)
     yield "gte", made, json.loads((made / "config.json").read_text())
     for name, layout in decoders.LAYOUTS.items():
-        sizes = {key: _DECODER[key] for key in _DECODER if key in {*layout.config, *_ENCODER, "head_dim"}}
+        known = {*layout.config, *_ENCODER, "head_dim"}
+        sizes = {key: value for key, value in _DECODER.items() if key in known}
         made = decoders.make(folder / name, name, **sizes)
         yield name, made, decoders.transformers_config(name, **sizes)
 
@@ -85,8 +87,8 @@ def converted(config: Mapping[str, Any], threads: int, hint: str) -> Run:
             super().__init__()
             known = {k: v for k, v in config.items() if k not in ("torch_dtype", "auto_map")}
             spec = AutoConfig.for_model(**known)
-            kind = T5EncoderModel._from_config if spec.model_type == "t5" else AutoModel.from_config
-            self.model = kind(spec).eval().requires_grad_(False)
+            made = T5EncoderModel(spec) if spec.model_type == "t5" else AutoModel.from_config(spec)
+            self.model = made.eval().requires_grad_(False)
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             states = self.model(input_ids=input_ids, attention_mask=attention_mask)[0]

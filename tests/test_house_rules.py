@@ -62,6 +62,15 @@ TESTED_ELSEWHERE = {
     "server/routes.py": "server/test_app.py",
     "service.py": "a protocol",
     "types.py": "data only",
+    "checkpoints/pair_encoding.py": "families/test_heads.py",
+    "checkpoints/static_embedding.py": "families/test_heads.py",
+    "models/_heads.py": "families/test_heads.py",
+    "models/_late_interaction.py": "families/test_heads.py",
+    "models/_projections.py": "families/test_heads.py and backends/test_parity.py",
+    "models/_rerank_templates.py": "families/test_heads.py",
+    "models/_resolve_heads.py": "families/test_heads.py",
+    "models/_resolve_late.py": "families/test_heads.py",
+    "models/static.py": "families/test_heads.py",
 }
 
 

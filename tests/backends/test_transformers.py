@@ -290,3 +290,16 @@ def test_without_the_extra_the_message_names_it(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "'ElectraModel' is not built in" in done.stderr
     assert "pip install 'polyvec[torch]'" in done.stderr
+
+
+def test_a_torchvision_of_another_torch_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_arguments: object, **_named: object) -> None:
+        cause = RuntimeError("operator torchvision::nms does not exist")
+        raise ModuleNotFoundError("Could not import module 'ElectraModel'.") from cause
+
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", broken)
+    model = resolve(str(fallback.make(tmp_path / "electra")))
+    with pytest.raises(CheckpointError, match="torchvision does not fit the installed torch"):
+        load(model, tmp_path)

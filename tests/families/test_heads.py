@@ -13,6 +13,7 @@ from transformers import AutoModel
 from polyvec.backends._base import BackendOptions, TokenBatch
 from polyvec.backends._packing import tokens_of
 from polyvec.checkpoints.pair_encoding import EncodedPair, longest_first
+from polyvec.engine.self_test import run_checks
 from polyvec.errors import CheckpointError
 from polyvec.models._late_interaction import LateText, read_late
 from polyvec.models._model import Model
@@ -552,3 +553,37 @@ def test_readings_that_cannot_be_followed_are_refused(
 ) -> None:
     with pytest.raises(CheckpointError, match=named):
         resolve(str(zoo.pylate(tmp_path, **said)))
+
+
+# All of them.
+
+MAKERS = {
+    "cross-encoder": lambda folder: zoo.cross_encoder(folder, "bert"),
+    "splade": lambda folder: zoo.splade(folder, "bert", pooling={}),
+    "bge-m3": lambda folder: zoo.bge_m3(folder)[0],
+    "static": lambda folder: zoo.static(folder, "model2vec"),
+    "judge": lambda folder: zoo.qwen3_reranker(folder, "original", **OVERRIDES),
+    "stanford": zoo.stanford_colbert,
+    "pylate": zoo.pylate,
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_kind_passes_the_self_test(tmp_path: Path, backend, name: str) -> None:
+    model = resolve(str(MAKERS[name](tmp_path)))
+    runner = backend.load(model, BackendOptions(dtype="float32", num_sessions=1))
+    checks = run_checks(model, runner)
+    assert checks["check: finite"].value == "yes"
+    assert ("check: unit norm" in checks) == (model.outputs[0] == "dense")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_kind_loads_in_eight_bits(tmp_path: Path, name: str) -> None:
+    model = resolve(str(MAKERS[name](tmp_path / "model")))
+    options = BackendOptions(dtype="int8", num_sessions=1, cache_dir=str(tmp_path / "cache"))
+    session = BACKENDS[0].values[0].load(model, options).session()
+    batch = tokens_of([np.array([2, 10, 11, 3])])
+    assert np.isfinite(session.run("text", batch)).all()
+    for found in session.run_outputs(batch, model.outputs).values():
+        assert np.isfinite(found).all()

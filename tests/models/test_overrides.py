@@ -81,7 +81,7 @@ def test_any_length_is_allowed_where_the_operator_says_so(tmp_path: Path) -> Non
 
 def test_an_architecture_may_be_named_by_override_or_flag(tmp_path: Path) -> None:
     folder = tiny.make_bert(tmp_path)
-    config = {**tiny.bert.FAMILY.tiny, "architectures": ["Mystery"]}
+    config = {**tiny.bert.FAMILY.tiny, "architectures": ["Mystery"], "model_type": None}
     tiny.write_json(folder / "config.json", config)
     with pytest.raises(CheckpointError, match="Mystery"):
         resolve(str(folder), ModelOptions(pooling="mean"))

@@ -58,6 +58,8 @@ def test_an_end_token_that_the_library_leaves_off_is_put_there(folder: Path) -> 
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     mended = Reference(folder, model)
+    assert not mended.reads_others(TEXT, ids_of(model, TEXT)[0], "")
+    assert mended.reads_others("a dog", ids_of(model, TEXT)[0], "")
     assert np.allclose(mended.embed([TEXT], ids_of(model, TEXT), ""), right, atol=1e-6)
     assert "left the end token off 1 texts" in mended.notes[0]
 
@@ -67,7 +69,9 @@ def test_a_file_that_lacks_tensors_is_no_reference(folder: Path) -> None:
     kept = {name: one for name, one in tensors.items() if "layer.1.attention" not in name}
     model = resolve(str(folder))
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match=r"lacks \d+ tensors, such as encoder.layer.1"):
+    with pytest.raises(
+        CheckpointError, match=r"fills at random \d+ tensors, such as encoder.layer.1"
+    ):
         Reference(folder, model)
 
 

@@ -13,7 +13,7 @@ from polyvec.backends._openvino_ops import Node
 from polyvec.backends._openvino_padded import PaddedTextOps
 from polyvec.backends._outputs import main_output
 from polyvec.backends._parameters import Parameters
-from polyvec.backends._weight_cache import quantized_weights
+from polyvec.backends._weight_cache import QuantizedWeights, quantized_weights
 from polyvec.errors import ConfigError, UnsupportedInputError
 from polyvec.models._family import Dense, Projection
 from polyvec.models._model import Model
@@ -59,7 +59,12 @@ def export_graph(model: Model, folder: Path, dtype: ExportDtype) -> ExportedGrap
         CheckpointError: Its weights do not fit.
     """
     _check(model)
-    graph, exported = _padded_graph(model, dtype)
+    builder = GraphBuilder(model)
+    builder.towers()  # refuses weights that do not fit, and finds the matrices
+    quantized = None  # the graph reads the codes in place, so they stay until it is written
+    if dtype in ("int8", "int4"):
+        quantized = quantized_weights(model.weights, builder.matrices, dtype, None)
+    graph, exported = _padded_graph(model, quantized)
     ov.save_model(graph, folder / GRAPH_FILE, compress_to_fp16=dtype == "float16")
     return exported
 
@@ -79,13 +84,10 @@ def _check(model: Model) -> None:
         )
 
 
-def _padded_graph(model: Model, dtype: ExportDtype) -> tuple[ov.Model, ExportedGraph]:
+def _padded_graph(
+    model: Model, quantized: QuantizedWeights | None
+) -> tuple[ov.Model, ExportedGraph]:
     assert model.text is not None  # noqa: S101  (checked before)
-    builder = GraphBuilder(model)
-    builder.towers()  # refuses weights that do not fit, and finds the matrices
-    quantized = None
-    if dtype in ("int8", "int4"):
-        quantized = quantized_weights(model.weights, builder.matrices, dtype, None)
     tower = model.family.towers["text"]
     ops = PaddedTextOps(
         Parameters(model.weights),

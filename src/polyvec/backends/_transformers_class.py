@@ -47,11 +47,10 @@ def load_states(config: ForeignConfig, architecture: str) -> States:
     Raises:
         CheckpointError: transformers has no class for it, or the file lacks tensors of the class.
     """
-    # Its newest model types are classes of their own; a bare encoder is one where its name says so.
-    kind: Any = transformers.AutoModel
-    if architecture.endswith("EncoderModel"):
-        kind = getattr(transformers, architecture, kind)
     with quiet(), _explained(architecture, config):
+        kind: Any = transformers.AutoModel
+        if architecture.endswith("EncoderModel"):  # the first half of an encoder-decoder alone
+            kind = getattr(transformers, architecture, kind)
         settings = transformers.AutoConfig.from_pretrained(
             config.folder,
             trust_remote_code=config.trust_remote_code,

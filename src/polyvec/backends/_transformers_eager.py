@@ -7,7 +7,7 @@ import torch
 from polyvec.backends._base import BackendOptions, TokenBatch
 from polyvec.backends._outputs import all_outputs, needs_tokens
 from polyvec.backends._packing import pad
-from polyvec.backends._torch_ops import PackedTextOps
+from polyvec.backends._torch_text import PackedTextOps
 from polyvec.backends._transformers_class import States
 from polyvec.backends.torch import TorchRunner, TorchSession
 from polyvec.errors import InferenceError

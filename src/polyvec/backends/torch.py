@@ -11,7 +11,8 @@ import torch
 from polyvec.backends._base import BackendOptions, Batch, ImageBatch, TokenBatch
 from polyvec.backends._outputs import all_outputs, main_output, needs_tokens
 from polyvec.backends._parameters import Parameters, check_vector_length
-from polyvec.backends._torch_ops import ImageOps, PackedTextOps, Tensors
+from polyvec.backends._torch_ops import ImageOps, Tensors
+from polyvec.backends._torch_text import PackedTextOps
 from polyvec.errors import ConfigError, InferenceError
 from polyvec.models._model import Model
 from polyvec.types import Float32Array, Modality, Output, Setting

@@ -88,7 +88,6 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _download(repo_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -100,12 +99,7 @@ def _download(repo_id: str, revision: str | None) -> Path:
 
     _log.info("downloading %s", repo_id)
     try:
-        folder = Path(snapshot_download(repo_id, revision=revision, **_PATTERNS))
-        for patterns in _GRAPH_PATTERNS:
-            if _is_complete(folder):
-                break
-            snapshot_download(repo_id, revision=revision, **patterns)
-        return folder
+        return _fetched(repo_id, revision)
     except GatedRepoError:
         raise _failed(repo_id, "its owner asks for an agreement first; set HF_TOKEN") from None
     except RepositoryNotFoundError:
@@ -119,6 +113,17 @@ def _download(repo_id: str, revision: str | None) -> Path:
         ) from None
     except (HfHubHTTPError, OSError) as error:
         raise _failed(repo_id, f"the download failed ({type(error).__name__})") from None
+
+
+def _fetched(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = Path(snapshot_download(repo_id, revision=revision, **_PATTERNS))
+    for patterns in _GRAPH_PATTERNS:
+        if _is_complete(folder):
+            break
+        snapshot_download(repo_id, revision=revision, **patterns)
+    return folder
 
 
 def _failed(repo_id: str, why: str) -> CheckpointError:

@@ -44,7 +44,10 @@ def _add_server_flags(parser: argparse.ArgumentParser) -> None:
     def flag(name: str, help_text: str, **more: object) -> None:
         names = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
         group.add_argument(
-            *names, dest=name.replace("-", "_"), help=help_text, **more  # type: ignore[arg-type]
+            *names,
+            dest=name.replace("-", "_"),
+            help=help_text,
+            **more,  # type: ignore[arg-type]
         )
 
     flag("source_model", "same as MODEL", metavar="X")

@@ -136,9 +136,7 @@ def _foreign(checkpoint: Checkpoint, options: ModelOptions) -> Family | None:
     if options.architecture is not None or claimant(checkpoint.config) is not None:
         return None
     try:
-        family_of(
-            checkpoint.architecture or architecture_of(checkpoint.config.get("model_type"))
-        )
+        family_of(checkpoint.architecture or architecture_of(checkpoint.config.get("model_type")))
     except CheckpointError:
         return foreign_family(checkpoint, trust_remote_code=options.trust_remote_code)
     return None

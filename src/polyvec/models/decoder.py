@@ -114,8 +114,9 @@ def _read_config(raw: Mapping[str, Any]) -> DecoderConfig:
             f"supported: {', '.join(_KINDS)}",
             param="model_type",
         )
-    raw = _DEFAULTS[kind] | dict(_own(raw)) | head_keys(raw)
-    config = read_config(DecoderConfig, raw)
+    heads_say = head_keys(raw)
+    raw = _DEFAULTS[kind] | dict(_own(raw))
+    config = read_config(DecoderConfig, raw | heads_say)
     head_dim = config.head_dim or config.hidden_size // heads(
         config.hidden_size, config.num_attention_heads
     )

@@ -78,5 +78,8 @@ FAMILY = Family(
         "hidden_dim": 32,
         "seq_length": 1_000_000,
         "normalize": True,
+        # In no published file: what `static_config` adds.
+        "vocab_size": 200,
+        "hidden_size": 32,
     },
 )

@@ -47,19 +47,19 @@ class Reference:
     def __init__(self, folder: Path, model: Model, *, trust_remote_code: bool = False) -> None:
         library = reference_library()
         self._model = model
-        with native_config(folder, trust_remote_code=trust_remote_code) as (place, notes):
-            with _quiet(), _explained(folder):
-                self._reference = library.SentenceTransformer(
-                    str(place),
-                    device="cpu",
-                    trust_remote_code=trust_remote_code,
-                    model_kwargs={"dtype": "float32"},
-                    local_files_only=True,
-                )
-                self._reference.eval()
-                inner = getattr(self._reference[0], "auto_model", None)
-                if inner is not None:
-                    self._check_weights(inner, place, trust_remote_code=trust_remote_code)
+        native = native_config(folder, trust_remote_code=trust_remote_code)
+        with native as (place, notes), _quiet(), _explained(folder):
+            self._reference = library.SentenceTransformer(
+                str(place),
+                device="cpu",
+                trust_remote_code=trust_remote_code,
+                model_kwargs={"dtype": "float32"},
+                local_files_only=True,
+            )
+            self._reference.eval()
+            inner = getattr(self._reference[0], "auto_model", None)
+            if inner is not None:
+                self._check_weights(inner, place, trust_remote_code=trust_remote_code)
         self.title = f"{_versions()}: {_class_name(inner or self._reference[0])}, float32"
         self.notes: tuple[str, ...] = (
             *notes,
@@ -91,11 +91,19 @@ class Reference:
             self.notes += (note,)
         return np.stack(rows).astype(np.float32)
 
-    def reads(self, text: str, prompt: str) -> list[int] | None:
-        """The ids that the library itself reads; None for what is no transformer."""
+    def reads_others(self, text: str, own: IntArray, prompt: str) -> bool:
+        """Whether the library's tokenizer gives other ids, beside the end token that it leaves off.
+
+        Args:
+            text: Without the prompt.
+            own: What polyvec's tokenizer makes of both.
+            prompt: Put before it.
+        """
         with _quiet():
-            features = self._reference.preprocess([text], prompt=prompt)
-        return _ids(features)
+            theirs = _ids(self._reference.preprocess([text], prompt=prompt))
+        if theirs is None or theirs == own.tolist():
+            return False
+        return not self._lacks_end(theirs, own.tolist())
 
     def _features(self, text: str, own: IntArray, prompt: str) -> Any:
         import torch
