@@ -80,10 +80,17 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts that a cross-encoder reads together."""
+    """Two texts that a cross-encoder reads together.
+
+    Attributes:
+        first: As a rule the query.
+        second: As a rule the document.
+        instruction: What a judging model is to look for; None for its own.
+    """
 
     first: str
     second: str
+    instruction: str | None = None
 
 
 Part = Text | Tokens | Image | Pair
@@ -195,6 +202,7 @@ class ScoreRequest:
         model: Served name, or None for the server's first model.
         queries: One for all documents, or one for each.
         documents: In the caller's order; scores keep it.
+        instruction: As in `Pair`.
         activate: Whether a cross-encoder's scores go through its activation; else they are logits.
         truncate: As in `EmbedRequest`; of a pair, the longer text is cut.
         priority: As in `EmbedRequest`.
@@ -204,6 +212,7 @@ class ScoreRequest:
     model: str | None
     queries: tuple[str, ...]
     documents: tuple[str, ...]
+    instruction: str | None = None
     activate: bool = True
     truncate: Truncate | None = None
     priority: int = 0

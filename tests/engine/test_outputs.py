@@ -10,6 +10,7 @@ from polyvec.backends._base import TokenBatch
 from polyvec.engine.engine import Engine
 from polyvec.engine.options import EngineOptions
 from polyvec.engine.outputs import activated, piece_of
+from polyvec.engine.prepare import Prepared, Route
 from polyvec.errors import UnprocessableInputError, UnsupportedInputError
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._family import Head
@@ -115,7 +116,8 @@ async def test_an_output_that_is_not_finite_fails_its_own_input_only() -> None:
 def test_a_vocabulary_row_becomes_its_entries_other_than_zero() -> None:
     model = make_model(heads={"sparse": head("rows")})
     row = np.array([0, 1.5, 0, 0.25], np.float32)
-    piece: Any = piece_of(model, "sparse", row, np.array([1, 3]))
+    prepared = Prepared(Route("text", ("sparse",)), np.array([1, 3]), 2, 2, b"")
+    piece: Any = piece_of(model, "sparse", row, prepared)
     assert piece.indexes.tolist() == [1, 3]
     assert piece.values.tolist() == [1.5, 0.25]
 

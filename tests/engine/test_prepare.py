@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.prepare import Prepared, modalities_of, prepare_image, prepare_texts
+from polyvec.engine.prepare import Prepared, modalities_of, prepare_image
+from polyvec.engine.prepare_text import prepare_texts
 from polyvec.engine.prompts import prompt_of
 from polyvec.errors import InputTooLongError, InvalidInputError, MediaError, UnsupportedInputError
 from polyvec.media.policy import MediaPolicy

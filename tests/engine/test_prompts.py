@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.prepare import Prepared, prepare_texts, route_of
+from polyvec.engine.prepare import Prepared, route_of
+from polyvec.engine.prepare_text import prepare_texts
 from polyvec.engine.prompts import adapter_of, prompt_of
 from polyvec.errors import InvalidInputError
 from polyvec.models._model import TextRules

@@ -11,7 +11,7 @@ from polyvec.backends._base import BackendOptions
 from polyvec.engine.batch import assemble
 from polyvec.engine.options import EngineOptions
 from polyvec.engine.postprocess import finish
-from polyvec.engine.prepare import prepare_texts
+from polyvec.engine.prepare_text import prepare_texts
 from polyvec.models._resolve import resolve
 from polyvec.types import EmbedRequest, Float32Array, Input, Text
 from tests.parity import BACKENDS, TEXTS

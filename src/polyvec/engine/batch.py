@@ -25,6 +25,7 @@ def assemble(inputs: Sequence[Prepared]) -> Batch:
         segments=_segments(inputs),
         skipped=_skipped(inputs),
         adapter=route.adapter,
+        attended=_attended(inputs),
     )
 
 
@@ -39,6 +40,16 @@ def _segments(inputs: Sequence[Prepared]) -> IntArray | None:
             for prepared in inputs
         ]
     )
+
+
+def _attended(inputs: Sequence[Prepared]) -> IntArray | None:
+    if all(prepared.attended is None for prepared in inputs):
+        return None
+    attended = [
+        len(prepared.array) if prepared.attended is None else prepared.attended
+        for prepared in inputs
+    ]
+    return np.array(attended, np.int64)
 
 
 def _skipped(inputs: Sequence[Prepared]) -> IntArray | None:

@@ -22,7 +22,7 @@ from polyvec.engine.cache import VectorCache
 from polyvec.engine.flights import Ask, Failure, Flight, Flights, Found
 from polyvec.engine.metrics import EngineMetrics
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.outputs import Piece, activated
+from polyvec.engine.outputs import Piece, activated, nothing_of
 from polyvec.engine.pool import PreparePool
 from polyvec.engine.postprocess import check_dimensions, finish
 from polyvec.engine.prepare import Prepared, Route, modalities_of, route_of
@@ -298,6 +298,9 @@ class Engine:
         started = []
         now_s = time.monotonic()
         for index, item in enumerate(prepared):
+            if not len(item.array):  # a static model's empty text
+                ask.land(index, nothing_of(self.model, item.route))
+                continue
             vector = self._cache.get(item.key)
             if vector is not None:
                 self.metrics.cache_hits += 1

@@ -3,9 +3,12 @@
 Done in the worker thread, so that a vocabulary-sized row does not wait for its caller.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from polyvec.engine.postprocess import finite_rows, normalized
+from polyvec.engine.prepare import Prepared, Route
 from polyvec.models._model import Model
 from polyvec.types import Float32Array, IntArray, Output, SparseVector
 
@@ -19,24 +22,35 @@ def is_finite(value: Float32Array) -> bool:
     return bool(finite_rows(value.reshape(1, -1))[0])
 
 
-def piece_of(model: Model, output: Output, value: Float32Array, ids: IntArray) -> Piece:
+def piece_of(model: Model, output: Output, value: Float32Array, prepared: Prepared) -> Piece:
     """Shape one output of one input.
 
     Args:
         model: Says what the output's head needs done.
         output: Which.
         value: (N,) where the head gives rows, otherwise (L, N).
-        ids: The input's token ids, (L,).
+        prepared: The input.
     """
     if output == "sparse":
-        return _sparse(model, value, ids)
-    head = model.heads.get(output)
-    if output == "tokens":
-        if head is None:
-            return value
-        kept = value[1:] if head.drops_first else value
-        return normalized(kept) if head.normalize else kept
-    return value
+        return _sparse(model, value, np.asarray(prepared.array, np.int64))
+    return _tokens(model, value, prepared) if output == "tokens" else value
+
+
+def nothing_of(model: Model, route: Route) -> Float32Array | Mapping[Output, Piece]:
+    """The outputs of a text without tokens, where that has any: the zero vector."""
+    zero = np.zeros(model.dimensions, np.float32)
+    if route.is_plain:
+        return zero
+    return {name: zero if name == "dense" else zero[None][:0] for name in route.outputs}
+
+
+def _tokens(model: Model, value: Float32Array, prepared: Prepared) -> Float32Array:
+    head = model.heads.get("tokens")
+    kept = value if prepared.kept is None else value[prepared.kept]
+    if head is None:
+        return kept
+    kept = kept[1:] if head.drops_first else kept
+    return normalized(kept) if head.normalize else kept
 
 
 def activated(model: Model, scores: Float32Array) -> Float32Array:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.prepare import Prepared, Route, num_chars, prepare_image, prepare_texts
+from polyvec.engine.prepare import Prepared, Route, num_chars, prepare_image
+from polyvec.engine.prepare_text import prepare_texts
 from polyvec.media.policy import MediaPolicy
 from polyvec.media.source import read_source
 from polyvec.models._model import Model

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from polyvec.errors import InvalidInputError
+from polyvec.models._late_interaction import Role
 from polyvec.models._model import Model, TextRules
 from polyvec.types import EmbedRequest
 
@@ -18,6 +19,23 @@ _SYNONYMS = {
 """What callers of any server may say → names that checkpoints have for it, the likeliest first."""
 
 
+def role_of(request: EmbedRequest) -> Role:
+    """As what a late-interaction model reads a request's texts; documents where it does not say.
+
+    Raises:
+        InvalidInputError: ``prompt_name`` or ``task`` is neither a query's nor a document's name.
+    """
+    name = request.prompt_name or request.task or "document"
+    if name in _QUERY:
+        return "query"
+    if name in _DOCUMENT:
+        return "document"
+    raise InvalidInputError(
+        f"{name[:MAX_ECHOED_CHARS]!r} is not known to this model; it reads query and document",
+        param="task" if request.prompt_name is None else "prompt_name",
+    )
+
+
 def prompt_of(request: EmbedRequest, rules: TextRules | None) -> str:
     """The prefix that a request asks for, or the checkpoint's default; empty for none.
 
@@ -25,6 +43,9 @@ def prompt_of(request: EmbedRequest, rules: TextRules | None) -> str:
         InvalidInputError: The model has no such prompt.
     """
     prompts: Mapping[str, str] = {} if rules is None else rules.prompts
+    if rules is not None and rules.late is not None:
+        role_of(request)
+        return ""
     if request.prompt_name is None and request.task is not None:
         return prompts.get(request.task, "")
     name = prompt_name_of(request, prompts)
@@ -63,6 +84,9 @@ def adapter_of(request: EmbedRequest, model: Model) -> int | None:
     """
     prompts: Mapping[str, str] = {} if model.text is None else model.text.prompts
     name = request.task
+    if model.text is not None and model.text.late is not None:
+        role_of(request)
+        return None
     if name is None:
         name = prompt_name_of(request, prompts)
     elif name not in model.adapters and name not in prompts:

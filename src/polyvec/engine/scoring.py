@@ -54,6 +54,8 @@ async def score(request: ScoreRequest, model: Model, embed: Embed) -> Scored:
         )
     if "score" in model.outputs:
         return await _read_together(request, model, embed)
+    if request.instruction is not None:
+        raise UnsupportedInputError("this model takes no instruction", param="instruction")
     output: Output = "dense" if "dense" in model.outputs else "tokens"
     if output not in model.outputs:
         raise UnsupportedInputError(
@@ -69,7 +71,7 @@ async def _read_together(request: ScoreRequest, model: Model, embed: Embed) -> S
             f"this model gives {labels} labels for a pair, not one score", param="model"
         )
     inputs = [
-        Input((Pair(query, document),), param=f"documents[{index}]")
+        Input((Pair(query, document, request.instruction),), param=f"documents[{index}]")
         for index, (query, document) in enumerate(_pairs(request))
     ]
     results = await embed(_asked(request, inputs, ("score",)))

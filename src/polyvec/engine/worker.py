@@ -132,9 +132,9 @@ class Worker:
             if not all(is_finite(value) for value in values.values()):
                 results.append(not_finite)
                 continue
-            ids = np.asarray(flight.prepared.array, np.int64)
+            prepared = flight.prepared
             results.append(
-                {name: piece_of(self._model, name, v, ids) for name, v in values.items()}
+                {name: piece_of(self._model, name, v, prepared) for name, v in values.items()}
             )
         return results
 

@@ -29,6 +29,8 @@ class TextRules:
         pairs: How two texts are put together; None for a model that reads no pairs.
         late: How queries and documents are read; None where all texts are read alike.
         marked_prompts: Prompts in which control tokens of the tokenizer stand.
+        empty_is_zero: Whether a text without tokens has the zero vector (static models); otherwise
+            it has none.
     """
 
     tokenizer: Tokenizer
@@ -41,6 +43,7 @@ class TextRules:
     pairs: PairEncoding | None = None
     late: LateInteractionRules | None = None
     marked_prompts: frozenset[str] = frozenset()
+    empty_is_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def read_text_rules(
         marked_prompts=frozenset(
             prompt for prompt in prompts.values() if tokenizer.has_control_tokens(prompt)
         ),
+        empty_is_zero=not tower.mixes_tokens,
     )
 
 

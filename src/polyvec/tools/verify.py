@@ -220,7 +220,9 @@ def _ours(
     backend = backend_named(run.backend)
     model, runner = load_model(served, backend, replace(run, engine=options))
     engine = Engine(_without_default_prompt(model), runner, options, run.media)
-    subject = f"{model.architecture}, {runner.dtype} on {runner.device}, {backend.name}"
+    engine_used = runner.settings.get("engine")  # of a class that is not built in
+    computed_by = backend.name if engine_used is None else engine_used.value
+    subject = f"{model.architecture}, {runner.dtype} on {runner.device}, {computed_by}"
 
     async def embed(some: Sequence[str]) -> Float32Array:
         inputs = tuple(Input((Text(text),), param=f"text {n}") for n, text in enumerate(some, 1))
