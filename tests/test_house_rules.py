@@ -21,7 +21,7 @@ TESTED_ELSEWHERE = {
     "__main__.py": "one line; every process that tests/e2e starts runs it",
     "backends/_base.py": "protocols and data only; every backend's tests use them",
     "backends/_export_folder.py": "cli/test_export.py",
-    "backends/_masks.py": "families/test_encoders.py and families/test_decoders.py, at every distance",
+    "backends/_masks.py": "families/test_encoders.py, at every distance",
     "backends/_openvino_build.py": "backends/test_parity.py, through every graph",
     "backends/_openvino_calibrate.py": "backends/test_quantized.py",
     "backends/_openvino_device.py": "backends/test_openvino.py and backends/test_quantized.py",

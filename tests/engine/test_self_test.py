@@ -76,7 +76,7 @@ def test_the_causal_text_tower_of_clip_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
-        (lambda rows: rows * np.nan, "finite: NaN"),
+        (lambda rows: rows * np.nan, "finite: NaN or infinite numbers for 3 of 3 inputs"),
         (lambda rows: rows + rows.sum(0) * (len(rows) > 1), "alone = in a batch: cosine"),
         (lambda rows: rows[:, :-1], "dimensions: 31"),
     ],
@@ -88,3 +88,20 @@ def test_wrong_rows_are_refused_with_the_check_that_found_them(
     runner: Any = Wrong(openvino_backend.BACKEND.load(model, OPTIONS), spoil)
     with pytest.raises(CheckpointError, match=named):
         run_checks(model, runner)
+
+
+def test_a_model_that_fails_on_some_texts_only_is_served_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # One word of the probe texts is spoiled; requests that have it get an error of their own.
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny.make_bert(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    word = tiny.bert_tokenizer(200).token_to_id("the")
+    tensors["embeddings.word_embeddings.weight"][word] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    model = resolve(str(folder), ModelOptions(pooling="mean"))
+    found = run_checks(model, openvino_backend.BACKEND.load(model, OPTIONS))
+    assert found["check: finite"].value == "NaN or infinite numbers for 2 of 3 inputs"
+    assert "such inputs will be refused" in caplog.text

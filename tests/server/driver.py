@@ -11,7 +11,7 @@ from polyvec.dialects._registry import find_dialects
 from polyvec.server.app import App
 from polyvec.server.options import ServerOptions
 from polyvec.server.protocol import CANCELS_ON_DISCONNECT
-from polyvec.types import Embedding, EmbedRequest, EmbedResult, ModelCard
+from polyvec.types import Embedding, EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
 
 CARD = ModelCard(
     name="stub",
@@ -52,6 +52,12 @@ class StubService:
                 self.cancelled.set()
                 raise
         return EmbedResult("stub", tuple(Embedding(VECTOR, 4) for _ in request.inputs))
+
+    async def score(self, request: ScoreRequest) -> ScoreResult:
+        if self.error is not None:
+            raise self.error
+        scores = np.zeros(len(request.documents), np.float32)
+        return ScoreResult("stub", scores, len(request.documents))
 
     def models(self) -> tuple[ModelCard, ...]:
         return (CARD,)

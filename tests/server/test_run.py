@@ -66,7 +66,9 @@ def test_first_signal_drains_and_the_second_leaves(monkeypatch: pytest.MonkeyPat
 
 
 def test_unknown_backend_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="one of fake, openvino, torch, not 'abacus'"):
+    with pytest.raises(
+        ConfigError, match="one of fake, openvino, torch, transformers, not 'abacus'"
+    ):
         backend_named("abacus")
 
 
