@@ -54,6 +54,7 @@ TESTED_ELSEWHERE = {
     "config/load.py": "test_config.py",
     "config/show.py": "test_config.py",
     "config/values.py": "test_config.py",
+    "dialects/_mmes_input.py": "dialects/test_mmes.py",
     "dialects/_openai_wire.py": "dialects/test_openai.py, through its only user so far",
     "engine/flights.py": "engine/test_engine.py: sharing and leaving need the whole engine",
     "engine/pool.py": "engine/test_engine.py: threads need the whole engine",

@@ -96,6 +96,11 @@ def test_byte_pairs_of_clip(tmp_path: Path) -> None:
     assert_as_reference(folder)
 
 
+def test_word_pieces_may_hold_what_python_takes_for_the_end_of_a_line(tmp_path: Path) -> None:
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028")
+    assert_as_reference(word_pieces(tmp_path, special=special, tokenizer_class="BertTokenizer"))
+
+
 def assert_as_reference(folder: Path) -> None:
     reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     backend = reference.backend_tokenizer

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from polyvec.dialects.mmes import FieldError, parse_input
+from polyvec.dialects._mmes_input import FieldError, parse_input
 from polyvec.errors import (
     InferenceError,
     InputTooLongError,
@@ -357,3 +357,28 @@ def test_health_is_503_until_the_server_is_ready():
     reply, body = get("/health", StubService(is_up=False))
     assert reply.status == 503
     assert body == {"status": "unhealthy", "detail": "Model is not healthy"}
+
+
+QWEN = replace(
+    TEXT_CARD,
+    name="QwenText/qwen3-embedding-0.6b",
+    architecture="Qwen3ForCausalLM",
+    prompts={"query": "Instruct: x\nQuery:", "document": ""},
+)
+
+
+@pytest.mark.parametrize(
+    ("card", "text", "prompt_name"),
+    [
+        (QWEN, "a lone text is a query", "query"),
+        (QWEN, ["texts of a list are documents"], None),
+        (replace(QWEN, prompts={}), "no such prompt", None),
+        (replace(QWEN, architecture="BertModel"), "another family", None),
+    ],
+)
+def test_qwen_text_models_read_a_lone_text_as_a_query(card, text, prompt_name):
+    service = StubService(cards=(card,))
+    body = {"model": card.name, "input": {"type": "text", "text": text}}
+    reply, _ = post("/embeddings", body, service)
+    assert reply.status == 200
+    assert service.requests[0].prompt_name == prompt_name

@@ -182,6 +182,19 @@ async def test_dimensions_cut_before_normalising() -> None:
     np.testing.assert_allclose(found.vector, row(10)[:2] / np.linalg.norm(row(10)[:2]), rtol=1e-6)
 
 
+async def test_a_vector_that_is_standardised_and_cut_gets_unit_length_unless_refused() -> None:
+    model = make_model(normalize=False, standardizes=True)
+    async with running(model=model) as engine:
+        cut, raw = [
+            (await engine.embed(ask("w10", dimensions=2, normalize=normalize)))[0].vector
+            for normalize in (None, False)
+        ]
+        whole = (await engine.embed(ask("w10", dimensions=4)))[0].vector
+    assert np.isclose(np.linalg.norm(cut), 1)
+    assert not np.isclose(np.linalg.norm(raw), 1)
+    np.testing.assert_array_equal(whole, row(10))
+
+
 async def test_dimensions_that_are_not_allowed_are_refused_before_inference() -> None:
     runner = FakeRunner()
     async with running(runner) as engine:

@@ -233,6 +233,14 @@ def test_gte_multilingual_weighs_tokens_beside_the_dense_vector(tmp_path: Path, 
     np.testing.assert_allclose(weights, expected.numpy(), atol=1e-5)
 
 
+def test_gte_multilingual_weighs_tokens_when_its_class_is_listed_second(tmp_path: Path) -> None:
+    folder = zoo.make_gte(tmp_path, **GTE_LAYOUTS["gte-multilingual-base"])
+    config = json.loads((folder / "config.json").read_text())
+    for names in (["NewModel", "NewForTokenClassification"], ["NewModel"]):
+        tiny.write_json(folder / "config.json", {**config, "architectures": names})
+        assert ("sparse" in resolve(str(folder)).outputs) is (len(names) == 2)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gte_reranker_equals_transformers(tmp_path: Path, backend) -> None:
     kept = {"type_vocab_size": 2, "id2label": {"0": "LABEL_0"}}

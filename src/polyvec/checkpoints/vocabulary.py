@@ -53,7 +53,9 @@ def tokenizer_of(folder: Path, config: Mapping[str, Any]) -> Tokenizer | None:
 
 
 def _word_pieces(path: Path, config: Mapping[str, Any]) -> Tokenizer:
-    vocab = {token: i for i, token in enumerate(path.read_text("utf-8").splitlines())}
+    # Not splitlines: Chinese vocabularies hold characters that it takes for the end of a line.
+    lines = path.read_text("utf-8").removesuffix("\n").split("\n")
+    vocab = {token: i for i, token in enumerate(lines)}
     is_mpnet = _class_of(config) == "MPNetTokenizer"
     first, last, unknown = (
         _token(config, key, default)

@@ -199,11 +199,10 @@ class Engine:
             rows = np.zeros((len(found), 0), np.float32)
             if "dense" in route.outputs:
                 rows = np.stack([cast("Float32Array", each["dense"]) for each in pieces])
-        normalize = self.model.normalize if request.normalize is None else request.normalize
         vectors = finish(
             rows,
             dimensions=request.dimensions,
-            normalize=normalize,
+            normalize=self._normalizes(request),
             standardize=self.model.standardizes,
         )
         if not pieces:
@@ -218,6 +217,15 @@ class Engine:
             )
             for vector, tokens, each in zip(vectors, num_tokens, pieces, strict=True)
         ]
+
+    def _normalizes(self, request: EmbedRequest) -> bool:
+        """Whether a request's vectors get unit length."""
+        if request.normalize is not None:
+            return request.normalize
+        # Those who standardise before they cut normalise after it, also where whole vectors are
+        # raw. Source: https://huggingface.co/nomic-ai/nomic-embed-text-v1.5.
+        is_cut = request.dimensions not in (None, self.model.dimensions)
+        return self.model.normalize or (is_cut and self.model.standardizes)
 
     def _check(self, request: EmbedRequest) -> None:
         """What can be refused before any work."""

@@ -5,16 +5,15 @@ from collections.abc import Collection, Mapping
 from polyvec.errors import InvalidInputError
 from polyvec.models._late_interaction import Role
 from polyvec.models._model import Model, TextRules
+from polyvec.models._templates import DOCUMENT_NAMES, QUERY_NAMES
 from polyvec.types import EmbedRequest
 
 MAX_ECHOED_CHARS = 256
 """How much of a wrong name an error repeats."""
 
-_QUERY = ("query", "search_query", "retrieval.query", "web_search_query")
-_DOCUMENT = ("document", "passage", "search_document", "retrieval.passage")
 _SYNONYMS = {
-    **dict.fromkeys(("query", "search_query"), _QUERY),
-    **dict.fromkeys(("document", "passage", "search_document"), _DOCUMENT),
+    **dict.fromkeys(("query", "search_query"), QUERY_NAMES),
+    **dict.fromkeys(("document", "passage", "search_document"), DOCUMENT_NAMES),
 }
 """What callers of any server may say → names that checkpoints have for it, the likeliest first."""
 
@@ -26,9 +25,9 @@ def role_of(request: EmbedRequest) -> Role:
         InvalidInputError: ``prompt_name`` or ``task`` is neither a query's nor a document's name.
     """
     name = request.prompt_name or request.task or "document"
-    if name in _QUERY:
+    if name in QUERY_NAMES:
         return "query"
-    if name in _DOCUMENT:
+    if name in DOCUMENT_NAMES:
         return "document"
     raise InvalidInputError(
         f"{name[:MAX_ECHOED_CHARS]!r} is not known to this model; it reads query and document",

@@ -10,6 +10,11 @@ from typing import Any
 
 from polyvec.models._family import Pooling
 
+QUERY_NAMES = ("query", "search_query", "retrieval.query", "web_search_query")
+"""What checkpoints call the prompt of queries, the likeliest first."""
+DOCUMENT_NAMES = ("document", "passage", "search_document", "retrieval.passage")
+"""What checkpoints call the prompt of documents, the likeliest first."""
+
 SEARCH_TASK = "Given a web search query, retrieve relevant passages that answer the query"
 """The task that most authors name for searching."""
 

@@ -10,7 +10,7 @@ from polyvec.models._family import Family, Pooling, Tower
 from polyvec.models._model import TextRules
 from polyvec.models._options import Answers, ModelOptions
 from polyvec.models._poolings import Poolings
-from polyvec.models._templates import Usage, usage_of
+from polyvec.models._templates import DOCUMENT_NAMES, QUERY_NAMES, Usage, usage_of
 
 _UNLIMITED_TOKENS = 10**9
 """transformers writes a larger model_max_length where a tokenizer has no limit."""
@@ -158,9 +158,24 @@ def _prompts(
         if found:
             prompts |= _checked_prompts(found, origin)
             origins.append(origin)
+    if _leaves_documents_bare(checkpoint, prompts, usage):
+        prompts["document"] = ""
     if prompts:
         answers.keep("prompts", prompts, ", ".join(reversed(origins)))
     return prompts
+
+
+def _leaves_documents_bare(
+    checkpoint: Checkpoint, prompts: Mapping[str, str], usage: Usage | None
+) -> bool:
+    """Whether the files have a prompt for queries alone, as those of most instructed models have.
+
+    Source: sentence_transformers encode_document, which then puts nothing before a text.
+    """
+    if usage is not None and any(map(usage.templates.get, DOCUMENT_NAMES)):
+        return False
+    declared = checkpoint.prompt_config.get("prompts") or {}
+    return any(map(declared.get, QUERY_NAMES)) and prompts.keys().isdisjoint(DOCUMENT_NAMES)
 
 
 def _checked_prompts(prompts: Any, origin: str) -> dict[str, str]:

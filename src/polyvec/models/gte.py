@@ -24,7 +24,11 @@ _NO_ROPE = Rope(())
 
 @dataclass(frozen=True, slots=True)
 class GteConfig:
-    """What the encoder reads from config.json; defaults are NewConfig's own."""
+    """What the encoder reads from config.json; defaults are NewConfig's own.
+
+    Attributes:
+        weighs_tokens: Whether a classifier of tokens is there to give each its weight.
+    """
 
     rope: Rope = _NO_ROPE
     model_type: str = "new"
@@ -42,10 +46,12 @@ class GteConfig:
     logn_attention_scale: bool = False
     architecture: str = ""
     num_labels: int = 2
+    weighs_tokens: bool = False
 
 
 def _read_config(raw: Mapping[str, Any]) -> GteConfig:
-    config = read_config(GteConfig, {**raw, **head_keys(raw), "rope": None})
+    found = {**raw, **head_keys(raw), "weighs_tokens": _weighs_tokens(raw), "rope": None}
+    config = read_config(GteConfig, found)
     width = config.hidden_size // heads(config.hidden_size, config.num_attention_heads)
     rope = read_rope(raw, head_width=width, theta=_THETA.get(config.model_type, _THETA["new"]))
     if config.position_embedding_type not in _ROTARY:
@@ -55,6 +61,13 @@ def _read_config(raw: Mapping[str, Any]) -> GteConfig:
     if config.logn_attention_scale:
         _refuse("logn_attention_scale", found=True, supported=(False,))
     return replace(config, rope=rope)
+
+
+def _weighs_tokens(raw: Mapping[str, Any]) -> bool:
+    """gte-multilingual-base lists two classes, and its sparse head belongs to the second."""
+    names = raw.get("architectures")
+    listed = names if isinstance(names, list) else ()
+    return any(str(name).endswith("ForTokenClassification") for name in listed)
 
 
 def _refuse(key: str, found: object, supported: Collection[object]) -> None:
@@ -137,7 +150,7 @@ def _score(ops: TextOps, _config: GteConfig, rows: Tensor) -> Tensor:
 def _heads(config: GteConfig, names: Collection[str]) -> Mapping[Output, Head]:
     if is_scorer(config.architecture):
         return score_heads(_score, config.num_labels, pooling="cls")
-    if config.architecture.endswith("ForTokenClassification") and "classifier.weight" in names:
+    if config.weighs_tokens and "classifier.weight" in names:
         sparse = Head(forward=_sparse, reads="tokens", gives="tokens", dimensions=1)
         return {"dense": plain_dense(config.hidden_size), "sparse": sparse}
     return {}
