@@ -15,6 +15,7 @@ from polyvec.errors import CheckpointError
 from polyvec.models._model import Model
 from polyvec.models._resolve import ModelOptions, resolve
 from tests import tiny
+from tests.zoo import decoders
 
 BACKENDS = [
     pytest.param(openvino_backend.BACKEND, id="openvino"),
@@ -65,6 +66,12 @@ def test_attention_that_looks_the_wrong_way_is_refused(tmp_path: Path, backend: 
     model = replace(model, family=replace(model.family, towers={"text": tower}))
     with pytest.raises(CheckpointError, match="bidirectional, but the checkpoint says causal"):
         run_checks(model, backend.load(model, OPTIONS))
+
+
+def test_a_window_that_is_shorter_than_the_probe_texts_passes(tmp_path: Path) -> None:
+    model = resolve(str(decoders.make(tmp_path, "EmbeddingGemma")))
+    found = run_checks(model, openvino_backend.BACKEND.load(model, OPTIONS))
+    assert found["check: attention"].value == "bidirectional"
 
 
 def test_the_causal_text_tower_of_clip_passes(tmp_path: Path) -> None:

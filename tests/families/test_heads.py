@@ -250,6 +250,33 @@ def test_a_language_model_without_splade_modules_embeds(tmp_path: Path, kind: st
     session_of(BACKENDS[0].values[0], model)
 
 
+def test_vllms_name_makes_a_plain_language_model_sparse(tmp_path: Path) -> None:
+    folder = zoo.splade(tmp_path, "bert", pooling={})
+    listed = resolve(str(folder))
+    (folder / "modules.json").unlink()
+    name = "BertSpladeSparseEmbeddingModel"
+    plain = resolve(str(folder), ModelOptions(hf_overrides={"architectures": [name]}))
+    assert plain.outputs == ("sparse", "tokens")
+    backend, ids = BACKENDS[0].values[0], token_ids(listed)
+    for ours, theirs in zip(
+        outputs(backend, plain, ids), outputs(backend, listed, ids), strict=True
+    ):
+        np.testing.assert_array_equal(ours["sparse"], theirs["sparse"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("xlm-roberta", "BgeM3EmbeddingModel"), ("modernbert", "ColBERTModernBertModel")],
+)
+def test_vllms_names_are_read_like_the_published_ones(tmp_path: Path, kind: str, name: str) -> None:
+    folder = zoo.splade(tmp_path, kind, pooling={})
+    (folder / "modules.json").unlink()
+    own = resolve(str(folder), ModelOptions(pooling="cls"))
+    named = resolve(str(folder), ModelOptions(pooling="cls", architecture=name))
+    assert named.family is own.family
+    assert named.outputs == own.outputs
+
+
 # bge-m3.
 
 

@@ -71,6 +71,13 @@ def test_overrides_are_read_instead_of_config_json(tmp_path: Path) -> None:
     assert model.settings["hf_overrides"].value == {"matryoshka_dimensions": [8, 16]}
 
 
+@pytest.mark.parametrize("lengths", [[8, 64], [0], 16, "8"])
+def test_lengths_that_nobody_could_ask_for_are_refused(tmp_path: Path, lengths: object) -> None:
+    options = ModelOptions(pooling="mean", hf_overrides={"matryoshka_dimensions": lengths})
+    with pytest.raises(ConfigError, match="--hf-overrides: matryoshka_dimensions must be"):
+        resolve(str(tiny.make_bert(tmp_path)), options)
+
+
 def test_any_length_is_allowed_where_the_operator_says_so(tmp_path: Path) -> None:
     folder = tiny.make_bert(tmp_path)
     options = ModelOptions(pooling="mean", hf_overrides={"is_matryoshka": True})

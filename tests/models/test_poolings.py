@@ -106,3 +106,15 @@ def test_gritlm_takes_the_mean_without_its_instruction(
     assert (text.poolings, text.excludes_prompt) == (("mean",), True)
     assert model.settings["excludes_prompt"].origin == "GritLM's format"
     assert not caplog.text
+
+
+def test_a_pooling_module_without_config_takes_the_mean_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = bert_with_pooling(tmp_path)
+    (folder / "1_Pooling/config.json").unlink()
+    with caplog.at_level(logging.WARNING):
+        model = resolve(str(folder))
+    assert text_of(model).poolings == ("mean",)
+    assert "without config.json" in model.settings["pooling"].origin
+    assert f"{folder} leaves pooling open" in caplog.text

@@ -10,6 +10,7 @@ from polyvec.errors import CheckpointError, ConfigError
 from polyvec.models._model import Model, TextRules
 from polyvec.models._resolve import ModelOptions, resolve
 from tests import tiny
+from tests.zoo import decoders
 
 MEAN = ModelOptions(pooling="mean")
 LAST = ModelOptions(pooling="last")
@@ -88,6 +89,12 @@ def test_other_poolings_need_no_end_token(tmp_path: Path) -> None:
     assert ids_of(model, "the cat") == [2, 7]
 
 
+def test_the_tokenizer_class_of_gte_qwen2_ends_texts_for_any_pooling(tmp_path: Path) -> None:
+    own_class = {"AutoTokenizer": ["tokenization_qwen.Qwen2Tokenizer", None]}
+    model = resolve(str(bert_without_ends(tmp_path, auto_map=own_class)), MEAN)
+    assert ids_of(model, "the cat") == [2, 7, 1]
+
+
 @pytest.mark.parametrize("eos", [None, "</s>"])
 def test_an_end_token_beyond_the_vocabulary_is_refused(tmp_path: Path, eos: str | None) -> None:
     folder = bert_without_ends(tmp_path, add_eos_token=True, eos_token=eos)
@@ -135,6 +142,24 @@ def test_templates_are_offered_where_the_checkpoint_has_no_prompts(tmp_path: Pat
     assert text_of(prompts_of(folder)).prompts == {"query": "q "}
 
 
+@pytest.mark.parametrize("name", ["query", "web_search_query"])
+def test_documents_go_in_bare_where_the_files_have_a_prompt_for_queries_alone(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tiny.make_bert(tmp_path)
+    tiny.write_json(folder / "config_sentence_transformers.json", {"prompts": {name: "q: "}})
+    assert text_of(prompts_of(folder)).prompts == {name: "q: ", "document": ""}
+
+
+@pytest.mark.parametrize("prompts", [{"query": "q: ", "passage": "p: "}, {"clustering": "c: "}])
+def test_no_prompt_is_added_to_files_that_name_documents_or_no_queries(
+    tmp_path: Path, prompts: dict
+) -> None:
+    folder = tiny.make_bert(tmp_path)
+    tiny.write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
+    assert text_of(prompts_of(folder)).prompts == prompts
+
+
 def test_gritlms_frame_stands_before_every_text(tmp_path: Path) -> None:
     folder = tiny.make_bert(tmp_path, auto_map={"AutoModel": "modeling_gritlm7b.MistralModel"})
     model = resolve(str(folder))
@@ -157,6 +182,16 @@ def test_prompts_with_control_tokens_are_told_apart(tmp_path: Path) -> None:
 
 
 # The tokenizer.
+
+
+def test_words_that_the_model_has_no_row_for_are_read_in_pieces(tmp_path: Path) -> None:
+    folder = decoders.make(tmp_path, "Qwen3-Embedding", vocab_size=259)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    plain = tokenizer.encode("a <think> b").ids
+    tokenizer.add_tokens(["<think>", "</think>"])
+    assert tokenizer.encode("a <think> b").ids != plain
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert ids_of(resolve(str(folder)), "a <think> b") == plain
 
 
 def test_lower_casing_is_shown_with_its_origin(tmp_path: Path) -> None:

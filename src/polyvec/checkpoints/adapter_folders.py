@@ -11,7 +11,7 @@ from typing import Any
 from polyvec.errors import CheckpointError
 
 KEY = "adapter_folders"
-"""Where a checkpoint's config says what its folders hold, and what precedes their tensors' names."""
+"""Where a checkpoint's config says what its folders hold, and the prefix of their tensors."""
 WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
 # What changes the meaning of the factors → what is computed here.
@@ -33,13 +33,29 @@ def adapter_folders(root: Path) -> dict[str, Mapping[str, Any]]:
         root: Folder of the checkpoint.
 
     Raises:
-        CheckpointError: One cannot be read, or its kind of adapter is not supported.
+        CheckpointError: One cannot be read.
     """
     found = sorted(path.parent for path in root.glob(f"*/{_CONFIG}"))
-    return {folder.name: _checked(folder) for folder in found if (folder / WEIGHTS).is_file()}
+    return {folder.name: _read(folder) for folder in found if (folder / WEIGHTS).is_file()}
 
 
-def _checked(folder: Path) -> Mapping[str, Any]:
+def check_plain(folders: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse adapters that are more than two factors and a scale.
+
+    Raises:
+        CheckpointError: One of them is.
+    """
+    for folder, config in folders.items():
+        for key, supported in _SUPPORTED.items():
+            if config.get(key) not in supported:
+                raise CheckpointError(
+                    f"{folder}/{_CONFIG}: {key} {config.get(key)!r} is not supported; supported: "
+                    f"{supported[0]!r}",
+                    param=key,
+                )
+
+
+def _read(folder: Path) -> Mapping[str, Any]:
     where = f"{folder.name}/{_CONFIG}"
     try:
         config = json.loads((folder / _CONFIG).read_text("utf-8"))
@@ -47,10 +63,4 @@ def _checked(folder: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{where} cannot be read: {error}") from None
     if not isinstance(config, dict):
         raise CheckpointError(f"{where} must hold a JSON object")
-    for key, supported in _SUPPORTED.items():
-        if config.get(key) not in supported:
-            raise CheckpointError(
-                f"{where}: {key} {config.get(key)!r} is not supported; supported: {supported[0]!r}",
-                param=key,
-            )
     return config

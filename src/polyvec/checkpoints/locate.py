@@ -14,9 +14,13 @@ from polyvec.errors import CheckpointError
 DEMO = "polyvec-demo"
 """Name of the small CLIP that ships in the package."""
 
-# Weights are safetensors only, so that a repository's other formats are never downloaded.
+# Weights are safetensors, so that a repository's other formats are never downloaded. The rest is
+# small: the settings of ColBERT, and the heads of bge-m3, which are published pickled only.
 _PATTERNS: dict[str, Any] = {
-    "allow_patterns": ["*.json", "*.txt", "*.safetensors"],
+    "allow_patterns": [
+        *("*.json", "*.txt", "*.jinja", "*.safetensors"),
+        *("artifact.metadata", "sparse_linear.pt", "colbert_linear.pt"),
+    ],
     "ignore_patterns": ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "original/*", ".*"],
 }
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polyvec.checkpoints.adapter_folders import KEY as ADAPTERS
+from polyvec.checkpoints.adapter_folders import adapter_folders
 from polyvec.checkpoints.ovms_graph import FILE as OVMS_GRAPH
 from polyvec.checkpoints.ovms_graph import read_ovms_graph
 from polyvec.checkpoints.static_embedding import MODULE as STATIC
@@ -173,7 +175,8 @@ def _config(folder: Path, root: Path, modules: tuple[Module, ...] | None) -> Jso
         return static_config(root, config)
     if not (root / "config.json").is_file():
         raise CheckpointError(f"{folder.name} has no config.json: it is not a checkpoint folder")
-    return config
+    adapters = adapter_folders(root)
+    return {**config, ADAPTERS: adapters} if adapters else config
 
 
 def _modules(folder: Path) -> tuple[Module, ...] | None:

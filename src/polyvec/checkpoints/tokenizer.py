@@ -4,6 +4,7 @@ The tokenizers library keeps truncation and padding as state of the tokenizer, s
 threads one applies another's. Both are switched off at load; cutting is done here, on arrays.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -177,6 +178,19 @@ class Tokenizer:
         changed._end = np.array([self._tokenizer.token_to_id(token)], np.int64)  # noqa: SLF001
         changed.suffix = np.concatenate([self.suffix, changed._end])  # noqa: SLF001
         return changed
+
+    def within(self, vocab_size: int) -> "Tokenizer":
+        """The same tokenizer without added tokens that lie beyond a model's table.
+
+        Such words are text then, read in smaller pieces. Models are published whose tokenizer was
+        made for a larger one.
+        """
+        if max(self._tokenizer.get_added_tokens_decoder(), default=0) < vocab_size:
+            return self
+        raw = json.loads(self._tokenizer.to_str())
+        raw["added_tokens"] = [token for token in raw["added_tokens"] if token["id"] < vocab_size]
+        smaller = tokenizers.Tokenizer.from_str(json.dumps(raw))
+        return Tokenizer(smaller, special_tokens=self._special_tokens)
 
     def _ended(self, ids: Sequence[int]) -> IntArray:
         array = np.array(ids, np.int64)

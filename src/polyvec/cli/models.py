@@ -88,10 +88,11 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({**facts, "settings": settings}, indent=2))
         return 0
+    width = max(map(len, [*facts, *settings]))
     for name, value in facts.items():
-        print(f"{name:20} {_short(value)}")
+        print(f"{name:{width}}  {_short(value)}")
     for name, shown in settings.items():
-        print(f"{name:20} {_short(shown['value']):24} {shown['origin']}")
+        print(f"{name:{width}}  {_short(shown['value']):24} {shown['origin']}")
     return 0
 
 

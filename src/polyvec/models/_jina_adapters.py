@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyvec.checkpoints.adapter_folders import KEY
+from polyvec.checkpoints.adapter_folders import KEY, check_plain
 from polyvec.checkpoints.weights import Weights
 from polyvec.errors import CheckpointError
 
@@ -46,8 +46,9 @@ def adapter_scale(folders: Mapping[str, Any]) -> dict[str, Any]:
     """``lora_rank`` and ``lora_alpha``, which all folders must share.
 
     Raises:
-        CheckpointError: They do not, or do not say it.
+        CheckpointError: They do not, do not say it, or are another kind of adapter.
     """
+    check_plain(folders)
     said = {(config.get("r"), config.get("lora_alpha")) for config in folders.values()}
     rank, alpha = next(iter(said))
     if len(said) > 1 or type(rank) is not int or isinstance(alpha, bool | None):
@@ -63,6 +64,9 @@ def folded(weights: Weights) -> Weights:
 
     A layer that a task leaves alone gets an update of zeros. Names that are not known stay, and so
     the checkpoint is refused.
+
+    Raises:
+        CheckpointError: Factors do not fit their layer.
     """
     matches = {name: match for name in weights if (match := _NAME.fullmatch(name))}
     folders = sorted({match["folder"] for match in matches.values()})
@@ -82,7 +86,10 @@ def folded(weights: Weights) -> Weights:
             ours = {key[1:]: both for key, both in found.items() if key[0] == layer}
             stack = _tables if layer.startswith("embeddings.") else _layers
             stored = f"{layer}.parametrizations.weight.0"
-            down, up = stack(ours, shape, len(folders))
+            try:
+                down, up = stack(ours, shape, len(folders))
+            except (KeyError, ValueError):
+                raise CheckpointError(f"the adapters of {layer!r} do not fit its weight") from None
             arrays |= {f"{stored}.lora_A": down, f"{stored}.lora_B": up}
     known = {name.removesuffix(".weight") for name in weights}
     taken = [n for n, match in matches.items() if _place(match["layer"])[0] in known]

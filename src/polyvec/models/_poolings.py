@@ -32,6 +32,9 @@ _FLAGS: dict[str, Pooling] = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "last",
 }
+_OPEN_MODULE = "default of a Pooling module without config.json"
+_OPEN = ("family default", _OPEN_MODULE)
+"""Origins of a pooling that nobody asked for."""
 # config.json's own keys, as some repositories without modules.json have them.
 _CONFIG_KEYS = ("pooling", "emb_pooler")
 _CONFIG_NAMES: dict[str, Pooling] = {"avg": "mean", "mean": "mean", "cls": "cls", "last": "last"}
@@ -80,8 +83,8 @@ def read_poolings(
     usage = usage_of(checkpoint.config)
     module = _pooling_module(checkpoint)
     modes, origin = _modes(checkpoint, tower, said, usage, module)
-    if origin == "family default":
-        _warn_open(modes[0])
+    if origin in _OPEN:
+        _warn_open(checkpoint, modes, origin)
     answers.keep("pooling", "+".join(modes), origin)
     return Poolings(modes, _excludes_prompt(module, usage, answers))
 
@@ -97,7 +100,8 @@ def _modes(
     if said.pooling is not None:
         return (said.pooling.value,), said.pooling.origin
     if module is not None:
-        return _module_modes(module), module.origin
+        origin = module.origin if module.config else _OPEN_MODULE
+        return _module_modes(module), origin
     for key in _CONFIG_KEYS:
         named = checkpoint.config.get(key)
         if isinstance(named, str):
@@ -146,10 +150,12 @@ def _excludes_prompt(module: Module | None, usage: Usage | None, answers: Answer
     return False
 
 
-def _warn_open(pooling: Pooling) -> None:
+def _warn_open(checkpoint: Checkpoint, modes: tuple[Pooling, ...], origin: str) -> None:
     _log.warning(
-        "the checkpoint leaves pooling open; using %s, the family's default. Other servers may "
-        "choose otherwise: set --pooling (one of %s) to what the model's authors say",
-        pooling,
+        "%s leaves pooling open; using %s (%s). Other servers may choose otherwise: set --pooling "
+        "(one of %s) to what the model's authors say",
+        checkpoint.folder,
+        "+".join(modes),
+        origin,
         ", ".join(_NAMES.values()),
     )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from polyvec.checkpoints.adapter_folders import KEY as ADAPTERS
+from polyvec.checkpoints.adapter_folders import WEIGHTS as ADAPTER_WEIGHTS
 from polyvec.checkpoints.image_processor import read_image_transform
 from polyvec.checkpoints.locate import locate
 from polyvec.checkpoints.read import Checkpoint, read_checkpoint
@@ -60,7 +62,7 @@ def resolve(reference: str, options: ModelOptions | None = None) -> Model:
     checkpoint = _with_overrides(read_checkpoint(folder), said, options, answers)
     architecture, family = _family(checkpoint, said, options, answers)
     config = family.read_config(checkpoint.config)
-    weights = _weights(checkpoint, family)
+    weights = _weights(checkpoint, family, config)
     heads = resolve_heads(checkpoint, family, config, weights)
     _check_convert(options, heads)
     dense = () if replaces_pooling(checkpoint) else read_projections(checkpoint, weights)
@@ -83,7 +85,7 @@ def resolve(reference: str, options: ModelOptions | None = None) -> Model:
         image=image,
         dense=dense,
         heads=heads,
-        adapters=family.adapters(config),
+        adapters=_adapters(checkpoint, family, config, answers),
         settings=answers.found,
         default_dtype=alias_dtype(reference),
         prebuilt=checkpoint.graph_file if family.name == PREBUILT else None,
@@ -157,13 +159,29 @@ def _check_convert(options: ModelOptions, heads: Mapping[Output, Head]) -> None:
         )
 
 
-def _weights(checkpoint: Checkpoint, family: Family) -> Weights:
+def _weights(checkpoint: Checkpoint, family: Family, config: Any) -> Weights:
     files = {} if family.name == PREBUILT else dict.fromkeys(checkpoint.weight_files(), "")
     for module in weight_modules(checkpoint):
         files[checkpoint.module_weights(module)] = f"{module.path}."
+    for name in checkpoint.config.get(ADAPTERS, ()) if family.adapters(config) else ():
+        files[checkpoint.root / name / ADAPTER_WEIGHTS] = f"{ADAPTERS}.{name}."
     weights = Weights.open(files).renamed(family.key_prefixes, family.key_endings)
     weights = weights if family.fold is None else family.fold(weights)
     return with_extra_files(weights, checkpoint, family)
+
+
+def _adapters(
+    checkpoint: Checkpoint, family: Family, config: Any, answers: Answers
+) -> tuple[str, ...]:
+    names = family.adapters(config)
+    if names:
+        in_folders = ADAPTERS in checkpoint.config
+        answers.keep(
+            "adapters",
+            list(names),
+            "*/adapter_config.json" if in_folders else "config.json: lora_adaptations",
+        )
+    return names
 
 
 def _text_rules(
@@ -235,10 +253,10 @@ def _matryoshka(
     declared, origin = _declared_matryoshka(checkpoint, dimensions, options, said)
     if not all(type(n) is int for n in declared):
         raise CheckpointError(f"{origin} must be whole numbers, found {list(declared)}")
-    if options.matryoshka and not 1 <= max(declared) <= dimensions:
+    asked = bool(options.matryoshka) or "matryoshka_dimensions" in said.config
+    if asked and any(not 1 <= n <= dimensions for n in declared):
         raise ConfigError(
-            f"--matryoshka-dimensions must be from 1 to {dimensions}, the model's own length",
-            param="matryoshka",
+            f"{origin} must be from 1 to {dimensions}, the model's own length", param="matryoshka"
         )
     lengths = tuple(sorted({n for n in declared if 0 < n <= dimensions}))
     if lengths:
@@ -255,6 +273,12 @@ def _declared_matryoshka(
     declared = checkpoint.config.get("matryoshka_dimensions")
     if isinstance(declared, list | tuple):
         return declared, said.where("matryoshka_dimensions")
+    if declared is not None and "matryoshka_dimensions" in said.config:
+        raise ConfigError(
+            "--hf-overrides: matryoshka_dimensions must be a list of lengths, such as [256], not "
+            f"{declared!r}",
+            param="hf_overrides",
+        )
     if checkpoint.config.get("is_matryoshka") is True:
         return range(1, dimensions + 1), said.where("is_matryoshka")
     cut = checkpoint.prompt_config.get("truncate_dim")

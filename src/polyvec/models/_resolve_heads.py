@@ -25,6 +25,9 @@ _ACTIVATIONS: dict[str, Literal["sigmoid", "softmax"] | None] = {
     "identity": None,
 }
 
+_SPLADE = "BertSpladeSparseEmbeddingModel"
+"""What operators of vLLM call a plain masked language model that is to be pooled as SPLADE."""
+
 
 def resolve_heads(
     checkpoint: Checkpoint, family: Family, config: Any, weights: Weights
@@ -41,6 +44,8 @@ def resolve_heads(
         CheckpointError: A module or an activation is asked for that is not supported.
     """
     splade = _module(checkpoint, "SpladePooling")
+    if splade is None and checkpoint.architecture == _SPLADE:
+        splade = Module("SpladePooling", "")
     if splade is not None:
         return {"sparse": _splade(splade, family, config)}
     if is_late(checkpoint):

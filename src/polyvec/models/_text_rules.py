@@ -6,7 +6,7 @@ from typing import Any
 from polyvec.checkpoints.read import Checkpoint
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.errors import CheckpointError, ConfigError
-from polyvec.models._family import Family, Pooling, Tower
+from polyvec.models._family import Family, Pooling
 from polyvec.models._model import TextRules
 from polyvec.models._options import Answers, ModelOptions
 from polyvec.models._poolings import Poolings
@@ -42,7 +42,7 @@ def read_text_rules(
     tower = family.towers["text"]
     usage = usage_of(checkpoint.config)
     limit = _max_input_tokens(checkpoint, tower.max_positions(config), options, answers)
-    tokenizer = _tokenizer(checkpoint, tower, poolings.modes, answers)
+    tokenizer = _tokenizer(checkpoint, family, config, poolings.modes, answers)
     prompts = _prompts(checkpoint, options, usage, answers)
     return TextRules(
         tokenizer=tokenizer,
@@ -63,7 +63,11 @@ def read_text_rules(
 
 
 def _tokenizer(
-    checkpoint: Checkpoint, tower: Tower, modes: tuple[Pooling, ...], answers: Answers
+    checkpoint: Checkpoint,
+    family: Family,
+    config: Any,
+    modes: tuple[Pooling, ...],
+    answers: Answers,
 ) -> Tokenizer:
     lower = bool(checkpoint.text_config.value.get("do_lower_case", False))
     if lower:
@@ -72,8 +76,8 @@ def _tokenizer(
         checkpoint.root,
         checkpoint.tokenizer_config,
         lower_case=lower,
-        special_tokens=tower.special_tokens,
-    )
+        special_tokens=family.towers["text"].special_tokens,
+    ).within(family.vocab_size(config))
     eos = _end_token(checkpoint, tokenizer, modes)
     if eos is None:
         return tokenizer
@@ -89,16 +93,14 @@ def _end_token(
     Last-token pooling of a model that was trained on texts with an end reads a wrong token without
     it, and newer tokenizer classes no longer heed ``add_eos_token``.
     """
-    if "last" not in modes or tokenizer.suffix.size:
-        return None
     config = checkpoint.tokenizer_config
-    if config.get("add_eos_token") is True:
-        origin = "tokenizer_config.json: add_eos_token"
-    elif "tokenization_qwen" in str(config.get("auto_map")):
-        # The tokenizer class that came with gte-Qwen2 appends it whatever its settings say.
-        origin = "tokenizer_config.json: auto_map"
-    else:
+    asked = "last" in modes and config.get("add_eos_token") is True
+    # The tokenizer class that came with gte-Qwen2 appends it whatever settings and pooling say;
+    # models that pool otherwise were made from it.
+    has_own_class = "tokenization_qwen" in str(config.get("auto_map"))
+    if tokenizer.suffix.size or not (asked or has_own_class):
         return None
+    origin = f"tokenizer_config.json: {'add_eos_token' if asked else 'auto_map'}"
     token = config.get("eos_token")
     token = token.get("content") if isinstance(token, Mapping) else token
     if not isinstance(token, str) or not tokenizer.has_token(token):

@@ -173,6 +173,9 @@ FAMILY = Family(
         "ErnieModel",
         "ErnieForMaskedLM",
         "HF_ColBERT",
+        # vLLM's names, which its operators put into config.json by --hf-overrides.
+        "BgeM3EmbeddingModel",
+        "BertSpladeSparseEmbeddingModel",
         "BertForSequenceClassification",
         "RobertaForSequenceClassification",
         "XLMRobertaForSequenceClassification",

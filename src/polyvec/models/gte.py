@@ -160,6 +160,7 @@ FAMILY = Family(
     name="gte",
     architectures=(
         "NewModel",
+        "GteNewModel",  # vLLM's name
         "NewForMaskedLM",
         "NewForTokenClassification",
         "NewForSequenceClassification",

@@ -1,17 +1,19 @@
 """jina-embeddings-v3: XLM-RoBERTa with rotary positions and one low-rank adapter for each task.
 
 Its files call themselves ``XLMRobertaModel``; what they are stands in ``auto_map``. Transformers
-publishes the encoder without adapters as ``JinaEmbeddingsV3Model``.
+publishes the encoder as ``JinaEmbeddingsV3Model``, with a folder for each adapter.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from polyvec.checkpoints.adapter_folders import KEY as ADAPTERS
 from polyvec.errors import CheckpointError
 from polyvec.models._blocks import run_layers
 from polyvec.models._config import activation, heads, read_config
 from polyvec.models._family import Family, Tower
+from polyvec.models._jina_adapters import adapter_scale, adapter_tasks, folded
 from polyvec.models._ops import Adapters, Rope, Tensor, TextOps
 from polyvec.models._rope import read_rope
 
@@ -59,7 +61,9 @@ def _read_config(raw: Mapping[str, Any]) -> JinaV3Config:
             "rotary",
             param="position_embedding_type",
         )
-    config = read_config(JinaV3Config, {**raw, "rope": None, "adapters": _adapters(raw)})
+    folders = raw.get(ADAPTERS) or {}
+    found = {**raw, **(adapter_scale(folders) if folders else {})}
+    config = read_config(JinaV3Config, {**found, "rope": None, "adapters": _adapters(raw)})
     if config.lora_rank < 1:
         raise CheckpointError("config.json: lora_rank must be from 1 up", param="lora_rank")
     width = config.hidden_size // heads(config.hidden_size, config.num_attention_heads)
@@ -69,7 +73,7 @@ def _read_config(raw: Mapping[str, Any]) -> JinaV3Config:
 
 
 def _adapters(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    names = raw.get("lora_adaptations") or ()
+    names = raw.get("lora_adaptations") or adapter_tasks(raw.get(ADAPTERS) or {})
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(
             f"config.json: lora_adaptations must list names of tasks, not {names!r}",
@@ -181,6 +185,7 @@ FAMILY = Family(
     claims=_claims,
     ignored_keys=(r"pooler\..*", r"lm_head\..*", r".*\.rotary_emb\..*"),
     normalize=True,
+    fold=folded,
     adapters=lambda config: config.adapters,
     source="https://arxiv.org/abs/2409.10173",
     tiny={

@@ -205,6 +205,7 @@ FAMILY = Family(
     name="modernbert",
     architectures=(
         "ModernBertModel",
+        "ColBERTModernBertModel",  # vLLM's name
         "ModernBertForMaskedLM",
         "ModernBertForSequenceClassification",
     ),
