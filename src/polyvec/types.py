@@ -20,7 +20,7 @@ Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 
-# Where the bytes of an image are. Dialects build these; only `media` opens them.
+# Where the bytes of a picture or a video are. Dialects build these; only `media` opens them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,14 @@ class Bytes:
     data: bytes
 
 
-Source = Base64 | DataUri | Url | Bytes
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on the server's own machine, by its path; only under the operator's media roots."""
+
+    path: str
+
+
+Source = Base64 | DataUri | Url | Bytes | File
 
 
 # What gets an embedding.
@@ -79,6 +86,52 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameSampling:
+    """Which frames of a video are embedded; the most exact wish that is given wins.
+
+    Attributes:
+        start_s: Where the wanted part begins, in seconds.
+        duration_s: Its length in seconds, or None for all the rest.
+        num_frames: Evenly spread over the part; 0 for every frame.
+        fps: Frames for each second of the part; wins over ``num_frames``.
+        indexes: Frames by their place in the whole video, those outside the part left out; wins
+            over ``fps``.
+    """
+
+    start_s: float = 0.0
+    duration_s: float | None = None
+    num_frames: int = 64
+    fps: float | None = None
+    indexes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One encoded video, or an animated picture read as one; it gets a vector for every frame.
+
+    Attributes:
+        source: Where it is.
+        sampling: Which of its frames.
+        segment_s: Length in seconds of the segments that get a vector each; None for none.
+    """
+
+    source: Source
+    sampling: FrameSampling = FrameSampling()
+    segment_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FramesManifest:
+    """A JSON file that lists frames: pictures, or frames of one video. Read as `Video` is.
+
+    Attributes:
+        source: Where it is.
+    """
+
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two texts that a cross-encoder reads together.
 
@@ -93,7 +146,7 @@ class Pair:
     instruction: str | None = None
 
 
-Part = Text | Tokens | Image | Pair
+Part = Text | Tokens | Image | Video | FramesManifest | Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +154,7 @@ class Input:
     """One thing that gets one embedding.
 
     Attributes:
-        parts: One or more texts or images; today's models take exactly one part.
+        parts: One or more; today's models take exactly one part.
         param: Where the caller wrote it, such as ``input[3]``; error messages name it.
     """
 
@@ -156,17 +209,50 @@ class SparseVector:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameVectors:
+    """The vectors of a video's frames, in the video's order.
+
+    Attributes:
+        vectors: Shape (F, D), float32, finite.
+        indexes: Shape (F,), place of each frame in the whole video, from 0.
+        timestamps_s: Shape (F,), float64, seconds from the video's start.
+    """
+
+    vectors: Float32Array
+    indexes: IntArray
+    timestamps_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentVectors:
+    """One vector for each segment of a video: the mean of its frames' vectors.
+
+    Attributes:
+        vectors: Shape (S, D), float32, finite.
+        starts_s: Shape (S,), float64, seconds from the video's start.
+        ends_s: Shape (S,), float64.
+    """
+
+    vectors: Float32Array
+    starts_s: NDArray[np.float64]
+    ends_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Embedding:
     """What the model makes of one input: the outputs that were asked for.
 
     Attributes:
-        vector: Shape (D,), float32, finite; (0,) when ``dense`` was not asked for.
+        vector: Shape (D,), float32, finite; (0,) when ``dense`` was not asked for. Of a video, the
+            mean of its frames' unit vectors.
         num_tokens: Tokens the model read, special tokens included; patches are not counted, so 0
             for an image.
         sparse: None when ``sparse`` was not asked for.
         token_vectors: Shape (L, K), float32; None when ``tokens`` was not asked for.
         scores: Shape (N,), float32, one per label, activated; None when ``score`` was not asked
             for.
+        frames: Of a video; None for anything else.
+        segments: Of a video whose input asked for segments.
     """
 
     vector: Float32Array
@@ -174,6 +260,8 @@ class Embedding:
     sparse: SparseVector | None = None
     token_vectors: Float32Array | None = None
     scores: Float32Array | None = None
+    frames: FrameVectors | None = None
+    segments: SegmentVectors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +352,7 @@ class ModelCard:
         outputs: What it gives for a text, the main output first.
         prompts: Prompt name → prefix.
         tasks: Adapters that a request may choose.
+        reads_video: Whether videos can be sent: it embeds pictures, and the extra is installed.
         device: Where it runs, such as ``cpu``.
         dtype: Precision in force, such as ``float32``.
         backend: Runtime's name.
@@ -288,3 +377,4 @@ class ModelCard:
     outputs: tuple[Output, ...] = ("dense",)
     prompts: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
+    reads_video: bool = False

@@ -56,12 +56,23 @@ class ImageTransform:
 
     def __call__(self, rgb: RgbArray) -> Float32Array:
         """Turn uint8 (H, W, 3) into contiguous float32 (3, *size)."""
+        return self.normalized(self.fitted(rgb))
+
+    def fitted(self, rgb: RgbArray) -> RgbArray:
+        """Resize and crop: uint8 (H, W, 3) into contiguous uint8 (*size, 3)."""
         full = self._resized_size(rgb.shape[0], rgb.shape[1])
         rows = _Window.centred(full[0], self.size[0])
         columns = _Window.centred(full[1], self.size[1])
         kept = _resample(rgb, full, (rows, columns), self.resample)
-        out = np.zeros((3, *self.size), dtype=np.float32)
-        out[:, rows.place, columns.place] = kept.transpose(2, 0, 1)
+        if kept.shape[:2] == self.size:
+            return np.ascontiguousarray(kept)
+        out = np.zeros((*self.size, 3), dtype=np.uint8)
+        out[rows.place, columns.place] = kept
+        return out
+
+    def normalized(self, fitted: RgbArray) -> Float32Array:
+        """Rescale and normalise: uint8 (*size, 3) into contiguous float32 (3, *size)."""
+        out = np.ascontiguousarray(fitted.transpose(2, 0, 1), dtype=np.float32)
         std = np.asarray(self.std)
         out *= _per_channel(self.rescale_factor / std)
         out += _per_channel(-np.asarray(self.mean) / std)
