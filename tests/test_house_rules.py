@@ -60,7 +60,6 @@ TESTED_ELSEWHERE = {
     "engine/flights.py": "engine/test_engine.py: sharing and leaving need the whole engine",
     "engine/pool.py": "engine/test_engine.py: threads need the whole engine",
     "engine/prepare_text.py": "engine/test_prepare.py",
-    "engine/work_queue.py": "engine/test_engine.py: threads need the whole engine",
     "engine/worker.py": "engine/test_engine.py: threads need the whole engine",
     "errors.py": "data only; test_contract.py of dialects renders every class",
     "media/jpeg.py": "media/test_image.py, through the decoder that asks it",

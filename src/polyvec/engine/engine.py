@@ -72,7 +72,8 @@ class Engine:
             Scheduler(
                 max_batch_tokens=options.max_batch_tokens,
                 max_passed_over_batches=options.max_passed_over_batches,
-            )
+            ),
+            num_workers=runner.num_sessions,
         )
         self._admission = Admission(options.max_queue_tokens)
         self._decoded_slots = asyncio.Semaphore(options.max_decoded_images)

@@ -3,11 +3,11 @@
 Every (priority, route) has a lane. The oldest input of a lane leads a batch, and the inputs
 nearest to it in cost join: padding is the largest single loss on a CPU, so lengths in a batch are
 near-equal. A batch never mixes priorities, since the urgent inputs would wait for the others to be
-computed.
+computed. Bulk inputs, the frames of videos, come in hundreds and have lanes of their own.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
@@ -15,6 +15,10 @@ from typing import Generic, Protocol, TypeVar
 # The slack lets very short texts share a batch; among those a call costs more than padding.
 SPREAD = 1.25
 SLACK = 16
+
+BULK_PRIORITY = 1_000_000
+"""From here on an input is bulk: it runs after everything else, and never on every worker while
+others are served."""
 
 
 class Waiting(Protocol):
@@ -38,6 +42,7 @@ class Waiting(Protocol):
 
 
 Item = TypeVar("Item", bound=Waiting)
+_Key = tuple[int, Hashable]
 
 
 class Scheduler(Generic[Item]):
@@ -46,7 +51,7 @@ class Scheduler(Generic[Item]):
     def __init__(self, *, max_batch_tokens: int, max_passed_over_batches: int) -> None:
         self._max_batch_tokens = max_batch_tokens
         self._max_passed_over_batches = max_passed_over_batches
-        self._lanes: dict[tuple[int, Hashable], _Lane[Item]] = {}
+        self._lanes: dict[_Key, _Lane[Item]] = {}
         self._num_batches = 0
         self._cost = 0
         self._size = 0
@@ -79,20 +84,24 @@ class Scheduler(Generic[Item]):
         self._left(key, lane, [item])
         return True
 
-    def next_batch(self, idle_workers: int = 1) -> list[Item]:
+    def next_batch(self, idle_workers: int = 1, *, bulk: bool = True) -> list[Item]:
         """Take the inputs of the next batch out.
 
         Args:
             idle_workers: Workers that could run a batch now, the asking one included. When too
                 little waits to fill a batch for each, they share it.
+            bulk: Whether bulk inputs may run.
 
         Returns:
             Inputs of one route and priority, cheapest first; empty when none waits.
         """
-        if not self._lanes:
+        lanes = self._lanes
+        if not bulk:
+            lanes = {key: lane for key, lane in lanes.items() if lane.priority < BULK_PRIORITY}
+        if not lanes:
             return []
-        key = self._next_lane()
-        lane = self._lanes[key]
+        key = self._next_lane(lanes)
+        lane = lanes[key]
         share = -(-self._cost // idle_workers)
         batch = lane.take(min(self._max_batch_tokens, share))
         self._num_batches += 1
@@ -100,16 +109,16 @@ class Scheduler(Generic[Item]):
         self._left(key, lane, batch)
         return batch
 
-    def _next_lane(self) -> tuple[int, Hashable]:
+    def _next_lane(self, lanes: "Mapping[_Key, _Lane[Item]]") -> _Key:
         """The lane that was passed over too often; else best priority, then oldest input."""
-        if len(self._lanes) == 1:
-            return next(iter(self._lanes))
-        key, lane = min(self._lanes.items(), key=lambda entry: entry[1].led_at)
+        if len(lanes) == 1:
+            return next(iter(lanes))
+        key, lane = min(lanes.items(), key=lambda entry: entry[1].led_at)
         if self._num_batches - lane.led_at >= self._max_passed_over_batches:
             return key
-        return min(self._lanes.items(), key=lambda entry: (entry[0][0], entry[1].oldest()))[0]
+        return min(lanes.items(), key=lambda entry: (entry[0][0], entry[1].oldest()))[0]
 
-    def _left(self, key: tuple[int, Hashable], lane: "_Lane[Item]", items: Iterable[Item]) -> None:
+    def _left(self, key: _Key, lane: "_Lane[Item]", items: Iterable[Item]) -> None:
         """Keep count of what waits; an empty lane goes."""
         for item in items:
             self._size -= 1

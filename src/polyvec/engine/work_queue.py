@@ -1,11 +1,15 @@
 """The one place where the event loop and the worker threads meet."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Condition
 
 from polyvec.engine.flights import Flight
-from polyvec.engine.scheduler import Scheduler
+from polyvec.engine.scheduler import BULK_PRIORITY, Scheduler
+
+QUIET_S = 5.0
+"""So long after the last input that was not bulk, a worker is kept free for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +24,36 @@ class Work:
     flights: Sequence[Flight]
     alone: bool
 
+    @property
+    def is_bulk(self) -> bool:
+        """Whether somebody's text may overtake it."""
+        return self.flights[0].priority >= BULK_PRIORITY
+
 
 class WorkQueue:
-    """A scheduler behind a lock; workers sleep on it."""
+    """A scheduler behind a lock; workers sleep on it.
 
-    def __init__(self, scheduler: Scheduler[Flight]) -> None:
+    Args:
+        scheduler: Nobody else touches it.
+        num_workers: Threads that will take work.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler[Flight],
+        *,
+        num_workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._scheduler = scheduler
         self._changed = Condition()
+        self._clock = clock
+        self._num_workers = num_workers
         self._num_idle = 0
         self._num_running = 0
+        self._num_bulk = 0
+        self._last_urgent_s = -QUIET_S
         self._closed = False
 
     def __len__(self) -> int:
@@ -55,28 +80,49 @@ class WorkQueue:
             return [flight for flight in flights if self._scheduler.cancel(flight)]
 
     def take(self) -> Work | None:
-        """The next batch, to be followed by `done`; sleeps while nothing waits.
+        """The next batch, to be followed by `done`; sleeps while nothing may run.
 
         Returns:
             None once the queue is closed and empty.
         """
         with self._changed:
-            while not (batch := self._scheduler.next_batch(self._num_idle + 1)):
-                if self._closed:
+            while not (batch := self._next_batch()):
+                if self._closed and not len(self._scheduler):
                     return None
                 self._num_idle += 1
                 try:
-                    self._changed.wait()
+                    # Bulk that waits for a quiet moment wakes nobody when that has come.
+                    self._changed.wait(QUIET_S if len(self._scheduler) else None)
                 finally:
                     self._num_idle -= 1
-            alone = self._num_running == 0 and not len(self._scheduler)
+            nobody_else = self._num_running == 0 and not len(self._scheduler)
+            is_bulk = batch[0].priority >= BULK_PRIORITY
+            work = Work(batch, alone=nobody_else and (not is_bulk or self._is_quiet()))
             self._num_running += 1
-            return Work(batch, alone)
+            self._num_bulk += work.is_bulk
+            if not work.is_bulk:
+                self._last_urgent_s = self._clock()
+            return work
 
-    def done(self) -> None:
+    def _next_batch(self) -> list[Flight]:
+        spares_one = self._num_bulk < max(self._num_workers - 1, 1)
+        bulk = spares_one or self._closed or self._is_quiet()
+        return self._scheduler.next_batch(self._num_idle + 1, bulk=bulk)
+
+    def _is_quiet(self) -> bool:
+        return self._clock() - self._last_urgent_s >= QUIET_S
+
+    def done(self, work: Work) -> None:
         """A batch that was taken no longer runs."""
         with self._changed:
             self._num_running -= 1
+            self._num_bulk -= work.is_bulk
+
+    def leave(self) -> None:
+        """A worker takes no more work."""
+        with self._changed:
+            self._num_workers -= 1
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Send workers home as soon as nothing waits."""

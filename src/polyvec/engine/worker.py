@@ -73,11 +73,14 @@ class Worker:
         try:
             while (work := self._queue.take()) is not None:
                 flights = work.flights
-                report = self._run(work)
-                self._queue.done()
+                try:
+                    report = self._run(work)
+                finally:
+                    self._queue.done(work)
                 self._report(report)
                 flights = ()
         finally:
+            self._queue.leave()
             self._leave(flights)
 
     def _run(self, work: Work) -> BatchReport:
