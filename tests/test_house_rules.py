@@ -55,6 +55,8 @@ TESTED_ELSEWHERE = {
     "config/load.py": "test_config.py",
     "config/show.py": "test_config.py",
     "config/values.py": "test_config.py",
+    "dialects/_mmes_fields.py": "dialects/test_mmes.py",
+    "dialects/_mmes_frames.py": "dialects/test_mmes_video.py",
     "dialects/_mmes_input.py": "dialects/test_mmes.py",
     "dialects/_openai_wire.py": "dialects/test_openai.py, through its only user so far",
     "engine/flights.py": "engine/test_engine.py: sharing and leaving need the whole engine",

@@ -216,11 +216,14 @@ class FrameVectors:
         vectors: Shape (F, D), float32, finite.
         indexes: Shape (F,), place of each frame in the whole video, from 0.
         timestamps_s: Shape (F,), float64, seconds from the video's start.
+        skipped: For pictures of a manifest that could not be read: their place in it, from 0, and
+            why. They have no vector.
     """
 
     vectors: Float32Array
     indexes: IntArray
     timestamps_s: NDArray[np.float64]
+    skipped: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +356,7 @@ class ModelCard:
         prompts: Prompt name → prefix.
         tasks: Adapters that a request may choose.
         reads_video: Whether videos can be sent: it embeds pictures, and the extra is installed.
+        sampling: Which frames of a video are embedded where a request does not say.
         device: Where it runs, such as ``cpu``.
         dtype: Precision in force, such as ``float32``.
         backend: Runtime's name.
@@ -378,3 +382,4 @@ class ModelCard:
     prompts: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
     reads_video: bool = False
+    sampling: FrameSampling = FrameSampling()

@@ -10,7 +10,18 @@ import orjson
 from polyvec.dialects._base import Call, Dialect, Reply
 from polyvec.dialects._registry import RouteTable, find_dialects
 from polyvec.errors import PolyvecError
-from polyvec.types import Embedding, EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
+from polyvec.types import (
+    Embedding,
+    EmbedRequest,
+    EmbedResult,
+    FramesManifest,
+    FrameVectors,
+    ModelCard,
+    ScoreRequest,
+    ScoreResult,
+    SegmentVectors,
+    Video,
+)
 
 CARD = ModelCard(
     name="CLIP/clip-vit-b-16",
@@ -26,9 +37,16 @@ CARD = ModelCard(
     dtype="float32",
     backend="openvino",
     created=1_700_000_000,
+    reads_video=True,
 )
 TEXT_CARD = replace(
-    CARD, name="minilm", aliases=(), family="bert", modalities=("text",), backend="torch"
+    CARD,
+    name="minilm",
+    aliases=(),
+    family="bert",
+    modalities=("text",),
+    backend="torch",
+    reads_video=False,
 )
 KNOWN = ("QwenText/qwen3-embedding-0.6b", "CLIP/clip-vit-b-32", "CLIP/clip-vit-b-16", "plain-name")
 
@@ -51,7 +69,10 @@ class StubService:
         if self.error is not None:
             raise self.error
         embeddings = tuple(
-            Embedding(ROWS[index % len(ROWS)], 5) for index in range(len(request.inputs))
+            _frames_of(item.parts[0])
+            if isinstance(item.parts[0], Video | FramesManifest)
+            else Embedding(ROWS[index % len(ROWS)], 5)
+            for index, item in enumerate(request.inputs)
         )
         return EmbedResult(request.model or self.cards[0].name, embeddings)
 
@@ -71,6 +92,20 @@ class StubService:
 
     def is_ready(self) -> bool:
         return self.is_up
+
+
+def _frames_of(part: Video | FramesManifest) -> Embedding:
+    """Two frames, at 0 and 0.5 seconds; a manifest's second picture could not be read."""
+    frames = FrameVectors(
+        ROWS[:2],
+        np.array([0, 15]),
+        np.array([0.0, 0.5]),
+        skipped={1: "it is damaged"} if isinstance(part, FramesManifest) else {},
+    )
+    segments = None
+    if isinstance(part, Video) and part.segment_s:
+        segments = SegmentVectors(ROWS[2:], np.array([0.0]), np.array([part.segment_s]))
+    return Embedding(ROWS[2], 0, frames=frames, segments=segments)
 
 
 TABLE = RouteTable(find_dialects())

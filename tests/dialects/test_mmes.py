@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from polyvec.dialects._mmes_input import FieldError, parse_input
+from polyvec.dialects._mmes_fields import FieldError
+from polyvec.dialects._mmes_input import parse_input
 from polyvec.errors import (
     InferenceError,
     InputTooLongError,
@@ -167,13 +168,6 @@ def test_an_endless_model_name_is_not_echoed_whole():
         ({"type": "nope", "text": "a"}, 400, "Invalid input type"),
         ({"type": "", "text": "a"}, 400, "Invalid input type"),
         (
-            {"type": "image_file", "image_path": "a.png"},
-            400,
-            "Image files are not supported by this server; send the image as image_base64",
-        ),
-        ({"type": "frames_batch", "frames_manifest_path": "a.json"}, 400, VIDEO_REFUSAL),
-        ({"type": "video_file", "video_path": "a.mp4", "segment_config": {}}, 400, VIDEO_REFUSAL),
-        (
             {"type": "video_frames", "video_frames": []},
             422,
             "Invalid input data: video_frames must hold at least one frame",
@@ -266,6 +260,12 @@ def test_an_input_that_is_no_object_is_a_field_error(body):
                 "video_frames": [{"type": "image_base64", "image_base64": ""}],
             },
             VIDEO_REFUSAL,
+        ),
+        (VIDEO, VIDEO_REFUSAL),
+        ({"type": "frames_batch", "frames_manifest_path": "a.json"}, VIDEO_REFUSAL),
+        (
+            {"type": "image_file", "image_path": "a.png"},
+            "Image inputs are not supported by the active model",
         ),
     ],
 )

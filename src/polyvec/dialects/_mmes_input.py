@@ -1,13 +1,19 @@
 """What bodies of Multimodal Embedding Serving hold: typed input objects, read by their fields."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from polyvec.dialects._mmes_fields import FieldError, Location, require, require_str
+from polyvec.dialects._mmes_video import (
+    VIDEO_FIELDS,
+    base64_of,
+    parse_image_path,
+    parse_manifest,
+    parse_video,
+)
 from polyvec.errors import InvalidInputError, UnsupportedInputError
-from polyvec.types import Base64, Image, Input, Modality, Source, Text, Url
-
-_VIDEO_REFUSAL: Final = "Video inputs are not supported by the active model"
+from polyvec.types import FrameSampling, Image, Input, Modality, Source, Text, Url
 
 _PAYLOAD_FIELDS: Final = frozenset(
     (
@@ -23,24 +29,6 @@ _PAYLOAD_FIELDS: Final = frozenset(
     )
 )
 
-Location = tuple[str | int, ...]
-
-
-class FieldError(InvalidInputError):
-    """A field that is missing or of the wrong type, reported the way FastAPI does.
-
-    Attributes:
-        kind: pydantic's name of the error, such as ``missing``.
-        location: Path of the field from ``body`` on.
-    """
-
-    code = "invalid_type"
-
-    def __init__(self, kind: str, location: Location, message: str) -> None:
-        super().__init__(message, param=".".join(map(str, location[1:])) or None)
-        self.kind = kind
-        self.location = location
-
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -49,6 +37,7 @@ class Inputs:
     Attributes:
         inputs: One per vector.
         nested: Whether the answer is an array of vectors, even for one input, or one flat vector.
+        is_video: Whether the one input gets a vector for each of its frames.
         modality: What the model must be able to read.
         refusal: What a model without that modality answers.
     """
@@ -57,6 +46,7 @@ class Inputs:
     nested: bool
     modality: Modality
     refusal: str
+    is_video: bool = False
 
 
 def parse_model(body: Any) -> str:
@@ -71,15 +61,21 @@ def parse_model(body: Any) -> str:
     if not isinstance(body, dict):
         raise FieldError("model_attributes_type", ("body",), "Input should be a valid object")
     if body.get("encoding_format") is not None:
-        _require_str(body, "encoding_format", ("body",))
-    return _require_str(body, "model", ("body",))
+        require_str(body, "encoding_format", ("body",))
+    return require_str(body, "model", ("body",))
 
 
-def parse_input(body: Mapping[str, Any]) -> Inputs | UnsupportedInputError:
+def parse_input(
+    body: Mapping[str, Any], defaults: FrameSampling | None = None
+) -> Inputs | UnsupportedInputError:
     """Return what a body's typed ``input`` object asks for, or why no vector is made for it.
 
     The refusal is returned, not raised: the original checks the body first, then the model, and
     only then what the type asks for.
+
+    Args:
+        body: Decoded.
+        defaults: What holds for a video where its ``segment_config`` says nothing.
 
     Raises:
         FieldError: A field that the type needs is missing or of the wrong type.
@@ -87,35 +83,22 @@ def parse_input(body: Mapping[str, Any]) -> Inputs | UnsupportedInputError:
     Source: ``docs/user-guide/api-reference.md`` of the original's repository.
     """
     location: Location = ("body", "input")
-    value = _require(body, "input", ("body",))
+    value = require(body, "input", ("body",))
     if not isinstance(value, dict):
         raise FieldError("dict_type", location, "Input should be a valid dictionary")
-    kind = _require_str(value, "type", location)
-    if kind == "text":
-        return _parse_text(value, location)
-    if kind in ("image_url", "image_base64"):
-        image = Input((Image(_parse_image(value, kind, location)),), param=f"input.{kind}")
-        return _images((image,), nested=False, what="Image")
-    if kind == "video_frames":
-        return _parse_frames(value, location)
-    return _refusal(value, kind, location)
+    kind = require_str(value, "type", location)
+    if kind in VIDEO_FIELDS:
+        return _video(parse_video(value, kind, location, defaults or FrameSampling()))
+    if kind in _READERS:
+        return _READERS[kind](value, kind, location)
+    # The original chooses by fields: an object that has none of them is malformed.
+    if not value.keys() & _PAYLOAD_FIELDS:
+        raise FieldError("missing", (*location, "text"), "Field required")
+    return UnsupportedInputError("Invalid input type")
 
 
-def _require(fields: Mapping[str, Any], name: str, location: Location) -> Any:
-    if name not in fields:
-        raise FieldError("missing", (*location, name), "Field required")
-    return fields[name]
-
-
-def _require_str(fields: Mapping[str, Any], name: str, location: Location) -> str:
-    value = _require(fields, name, location)
-    if not isinstance(value, str):
-        raise FieldError("string_type", (*location, name), "Input should be a valid string")
-    return value
-
-
-def _parse_text(fields: Mapping[str, Any], location: Location) -> Inputs:
-    value = _require(fields, "text", location)
+def _parse_text(fields: Mapping[str, Any], _kind: str, location: Location) -> Inputs:
+    value = require(fields, "text", location)
     nested = isinstance(value, list)
     texts = value if nested else [value]
     inputs = []
@@ -131,18 +114,25 @@ def _parse_text(fields: Mapping[str, Any], location: Location) -> Inputs:
     return Inputs(tuple(inputs), nested=nested, modality="text", refusal=refusal)
 
 
+def _parse_lone_image(fields: Mapping[str, Any], kind: str, location: Location) -> Inputs:
+    if kind == "image_file":
+        source: Source = parse_image_path(fields, location)
+        param = "input.image_path"
+    else:
+        source = _parse_image(fields, kind, location)
+        param = f"input.{kind}"
+    return _images((Input((Image(source),), param=param),), nested=False, what="Image")
+
+
 def _parse_image(fields: Mapping[str, Any], kind: str, location: Location) -> Source:
-    value = _require_str(fields, kind, location)
+    value = require_str(fields, kind, location)
     if kind == "image_url":
         return Url(value)
-    # The original decodes what follows the first comma, whatever stands before it.
-    _, comma, after = value.partition(",")
-    data = after if comma else value
-    return Base64("".join(data.split()))
+    return base64_of(value)
 
 
-def _parse_frames(fields: Mapping[str, Any], location: Location) -> Inputs:
-    frames = _require(fields, "video_frames", location)
+def _parse_frames(fields: Mapping[str, Any], _kind: str, location: Location) -> Inputs:
+    frames = require(fields, "video_frames", location)
     location = (*location, "video_frames")
     if not isinstance(frames, list):
         raise FieldError("list_type", location, "Input should be a valid list")
@@ -153,7 +143,7 @@ def _parse_frames(fields: Mapping[str, Any], location: Location) -> Inputs:
         where = (*location, index)
         if not isinstance(frame, dict):
             raise FieldError("dict_type", where, "Input should be a valid dictionary")
-        kind = _require_str(frame, "type", where)
+        kind = require_str(frame, "type", where)
         if kind not in ("image_url", "image_base64"):
             message = "Input should be 'image_url' or 'image_base64'"
             raise FieldError("literal_error", (*where, "type"), message)
@@ -167,24 +157,25 @@ def _images(inputs: tuple[Input, ...], *, nested: bool, what: str) -> Inputs:
     return Inputs(inputs, nested=nested, modality="image", refusal=refusal)
 
 
-def _refusal(fields: Mapping[str, Any], kind: str, location: Location) -> UnsupportedInputError:
-    """Return the refusal of a type that no vector is made for, once its fields are well-formed."""
-    if kind == "image_file":
-        _require_str(fields, "image_path", location)
-        return UnsupportedInputError(
-            "Image files are not supported by this server; send the image as image_base64"
-        )
-    if kind == "frames_batch":
-        _require_str(fields, "frames_manifest_path", location)
-        return UnsupportedInputError(_VIDEO_REFUSAL)
-    videos = {"video_url": "video_url", "video_base64": "video_base64", "video_file": "video_path"}
-    if kind not in videos:
-        # The original chooses by fields: an object that has none of them is malformed.
-        if not fields.keys() & _PAYLOAD_FIELDS:
-            raise FieldError("missing", (*location, "text"), "Field required")
-        return UnsupportedInputError("Invalid input type")
-    _require_str(fields, videos[kind], location)
-    if not isinstance(_require(fields, "segment_config", location), dict):
-        where = (*location, "segment_config")
-        raise FieldError("dict_type", where, "Input should be a valid dictionary")
-    return UnsupportedInputError(_VIDEO_REFUSAL)
+def _video(item: Input) -> Inputs:
+    return Inputs(
+        (item,),
+        nested=True,
+        modality="image",
+        refusal="Video inputs are not supported by the active model",
+        is_video=True,
+    )
+
+
+def _parse_manifest(fields: Mapping[str, Any], _kind: str, location: Location) -> Inputs:
+    return _video(parse_manifest(fields, location))
+
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any], str, Location], Inputs]]] = {
+    "text": _parse_text,
+    "image_url": _parse_lone_image,
+    "image_base64": _parse_lone_image,
+    "image_file": _parse_lone_image,
+    "video_frames": _parse_frames,
+    "frames_batch": _parse_manifest,
+}

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import json_reply, wire_matrix, wire_vector
-from polyvec.dialects._mmes_input import FieldError, Inputs, parse_input, parse_model
+from polyvec.dialects._mmes_fields import FieldError
+from polyvec.dialects._mmes_frames import parse_include, wire_video
+from polyvec.dialects._mmes_input import Inputs, parse_input, parse_model
 from polyvec.errors import (
     AuthenticationError,
     InvalidInputError,
@@ -29,9 +31,17 @@ FAMILIES: Final = ("MobileCLIP", "CLIP", "CN-CLIP", "SigLIP", "Blip2", "QwenText
 MAX_ECHOED_NAME_CHARS: Final = 256
 
 
-def render(result: EmbedResult, *, nested: bool) -> Reply:
-    """Return ``{"embedding": …}``: an array of vectors when nested, else one flat vector."""
-    if nested:
+def render(result: EmbedResult, parsed: Inputs, include: frozenset[str] = frozenset()) -> Reply:
+    """Return ``{"embedding": …}``: an array of vectors when nested, else one flat vector.
+
+    Args:
+        result: What the service answered.
+        parsed: What was asked.
+        include: What the caller wants to know of a video beside its frames' vectors.
+    """
+    if parsed.is_video:
+        return json_reply(wire_video(result.embeddings[0], include))
+    if parsed.nested:
         return json_reply({"embedding": wire_matrix(result.embeddings)})
     return json_reply({"embedding": wire_vector(result.embeddings[0].vector, "float")})
 
@@ -50,6 +60,8 @@ def _status_and_detail(error: PolyvecError) -> tuple[int, str | list[dict[str, A
         return 422, [_field_detail(error)]
     if isinstance(error, NotReadyError):
         return 503, "Model is not initialized"
+    if error.code == "media_not_found":
+        return 404, f"File not found: {error.message}"
     if isinstance(error, InvalidInputError) and not isinstance(error, UnsupportedInputError):
         return 422, f"Invalid input data: {_message_with_param(error)}"
     statuses: dict[type[PolyvecError], int] = {
@@ -80,9 +92,11 @@ def _message_with_param(error: PolyvecError) -> str:
 
 async def _embed(call: Call, service: Service) -> Reply:
     body = call.json()
+    cards = _cards(service)
     requested = parse_model(body)
-    parsed = parse_input(body)
-    card = _find_card(requested, _cards(service))
+    parsed = parse_input(body, cards[0].sampling)
+    include = parse_include(body)
+    card = _find_card(requested, cards)
     if isinstance(parsed, UnsupportedInputError):
         raise parsed
     if parsed.modality not in card.modalities:
@@ -98,7 +112,7 @@ async def _embed(call: Call, service: Service) -> Reply:
         prompt_name=_prompt_name(card, parsed),
         outputs=("dense",),
     )
-    return render(await service.embed(request), nested=parsed.nested)
+    return render(await service.embed(request), parsed, include)
 
 
 def _prompt_name(card: ModelCard, parsed: Inputs) -> str | None:
@@ -188,7 +202,7 @@ async def _capabilities(_call: Call, service: Service) -> Reply:
             "modalities": sorted(card.modalities),
             "supports_text": "text" in card.modalities,
             "supports_image": "image" in card.modalities,
-            "supports_video": False,
+            "supports_video": card.reads_video,
         }
     )
 
