@@ -23,6 +23,7 @@ from polyvec.backends._base import BackendOptions
 from polyvec.backends.openvino import BACKEND
 from polyvec.engine.engine import Engine
 from polyvec.engine.options import EngineOptions
+from polyvec.media.decoders import Decoders
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._resolve import resolve
 from polyvec.types import EmbedRequest, Input, Text
@@ -36,7 +37,8 @@ def engine_throughput(checkpoint: Path, texts: list[str]) -> tuple[float, int]:
     async def run() -> tuple[float, int]:
         model = resolve(str(checkpoint))
         runner = BACKEND.load(model, BackendOptions())
-        engine = Engine(model, runner, EngineOptions(), MediaPolicy())
+        policy = MediaPolicy()
+        engine = Engine(model, runner, EngineOptions(), policy, Decoders(policy))
         await engine.start()
         inputs = tuple(Input((Text(text),)) for text in texts)
         request = EmbedRequest(model=None, inputs=inputs, truncate="end")

@@ -13,6 +13,7 @@ from polyvec.config.load import Config, load_config
 from polyvec.config.show import rows
 from polyvec.engine.options import EngineOptions
 from polyvec.errors import ConfigError
+from polyvec.media.decoder_options import DecoderOptions
 from polyvec.media.policy import IMAGE_FORMATS, MediaPolicy
 from polyvec.models._family import Pooling
 from polyvec.models._options import Convert, ModelOptions, RunnerKind
@@ -23,6 +24,7 @@ OPTIONS = {
     "server": ServerOptions,
     "engine": EngineOptions,
     "media": MediaPolicy,
+    "decoder": DecoderOptions,
     "backend": BackendOptions,
     "model": ModelOptions,
 }
@@ -66,7 +68,7 @@ def test_names_are_unique_and_flags_are_few() -> None:
     ]
     assert len(set(flags)) == len(flags)
     assert len(definitions.BY_VARIABLE) == len(definitions.DEFINITIONS)
-    assert sum(one.flag is not None for one in definitions.DEFINITIONS) <= 40
+    assert sum(one.flag is not None for one in definitions.DEFINITIONS) <= 50
 
 
 def test_defaults_serve_the_demo() -> None:
@@ -74,6 +76,7 @@ def test_defaults_serve_the_demo() -> None:
     assert [model.reference for model in plan.models] == ["polyvec-demo"]
     assert plan.models[0].name == "polyvec-demo"
     assert (plan.server, plan.run.engine) == (ServerOptions(), EngineOptions())
+    assert (plan.run.media, plan.run.decoder) == (MediaPolicy(), DecoderOptions())
     assert (plan.run.backend, plan.run.device) == ("openvino", BackendOptions())
 
 
@@ -213,6 +216,62 @@ def test_switches(text: str, value: bool) -> None:  # noqa: FBT001
 def test_what_is_no_switch_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="true or false"):
         values.switch(value)
+
+
+def test_media_sources_are_closed_by_default() -> None:
+    policy = compose(load()).run.media
+    assert not policy.fetches_urls
+    assert not policy.trust_env_proxies
+    assert policy.roots == ()
+
+
+def test_media_sources_are_opened_by_flags_variables_and_files(tmp_path: Path) -> None:
+    flags = {
+        "media.urls": "public",
+        "media.allowed_domains": ["example.com,*.example.org", "minio:9000"],
+        "media.allowed_networks": ["10.0.0.0/8", "fd00::/8,127.0.0.1"],
+        "media.roots": [str(tmp_path)],
+    }
+    policy = compose(load(flags=flags)).run.media
+    assert policy.urls == "public"
+    assert policy.allowed_domains == ("example.com", "*.example.org", "minio:9000")
+    assert policy.allowed_networks == ("10.0.0.0/8", "fd00::/8", "127.0.0.1/32")
+    assert policy.roots == (str(tmp_path),)
+    environ = {"POLYVEC_ALLOWED_MEDIA_DOMAIN": "a.com,b.com", "POLYVEC_MEDIA_ROOT": str(tmp_path)}
+    policy = compose(load(environ=environ)).run.media
+    assert (policy.allowed_domains, policy.roots) == (("a.com", "b.com"), (str(tmp_path),))
+    file = file_with(
+        tmp_path, "[media]\nallowed_ports = [80, 9000]\ntrust_env_proxies = true\nmax_redirects = 0"
+    )
+    policy = compose(load(file=file)).run.media
+    assert (policy.allowed_ports, policy.max_redirects) == ((80, 9000), 0)
+    assert policy.trust_env_proxies
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "wanted"),
+    [
+        ("media.urls", "private", "--allow-media-urls must be one of none, public"),
+        ("media.allowed_domains", "https://a.com", "a host such as example.com"),
+        ("media.allowed_domains", "a.com/x", "a host such as"),
+        ("media.allowed_domains", "u@a.com", "a host such as"),
+        ("media.allowed_domains", "a.*.com", "a host such as"),
+        ("media.allowed_domains", "*", "a host such as"),
+        ("media.allowed_networks", "10.0.0.1/8", "a network such as 10.0.0.0/8"),
+        ("media.allowed_networks", "minio", "a network such as"),
+        ("media.roots", "/no/such/folder", "--media-root must be a folder that exists"),
+        ("media.roots", "/", "other than /"),
+        ("media.allowed_ports", "99999", "a port from"),
+    ],
+)
+def test_a_media_source_that_cannot_be_is_refused(key: str, text: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=wanted):
+        load(flags={key: text})
+
+
+def test_a_policy_made_by_hand_refuses_what_is_no_network() -> None:
+    with pytest.raises(ConfigError, match="host bits"):
+        MediaPolicy(allowed_networks=("10.0.0.1/8",))
 
 
 @pytest.mark.parametrize("value", [1.5, True, None, {}, [["a"]], [{}]])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from polyvec.config.definitions import DEFINITIONS
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
     path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("training/*.md"))
@@ -41,3 +43,16 @@ def test_files_that_the_request_journey_names_exist() -> None:
 def test_every_dialect_has_its_page(kind: str) -> None:
     modules = (ROOT / "src/polyvec" / kind).glob("[a-z]*.py")
     assert [m.stem for m in modules if not (ROOT / f"docs/{kind}/{m.stem}.md").is_file()] == []
+
+
+def test_the_page_on_media_has_every_setting_of_sources_with_its_flags() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|(.*)", (ROOT / "docs/media.md").read_text(), re.MULTILINE)
+    written = {key: set(re.findall(r"`--([\w-]+)`", rest)) for key, rest in rows}
+    known = {
+        one.name: {name for name in (one.flag, *one.aliases) if name}
+        for one in DEFINITIONS
+        if one.section == "media"
+    }
+    written["limit_video_bytes"].discard("limit-body")
+    assert {key: known.get(key) for key in written} == written
+    assert {"urls", "roots", *(key for key in known if key.startswith("allowed_"))} <= set(written)

@@ -73,7 +73,7 @@ def test_loading_a_service_imports_no_framework() -> None:
     program = (
         "from polyvec.config.compose import compose\n"
         "from polyvec.config.load import load_config\n"
-        "from polyvec.server.load import load_service\n"
+        "from polyvec.engine.load import load_service\n"
         "import polyvec.server.run\n"
         "plan = compose(load_config(environ={}))\n"
         "load_service(plan.models, plan.run)\n"

@@ -11,10 +11,10 @@ from polyvec.backends import fake, openvino
 from polyvec.backends._base import BackendOptions
 from polyvec.backends._precision import compare, distance
 from polyvec.backends._sample_texts import CALIBRATION, VERIFIED
+from polyvec.engine.load import RunOptions, ServedModel, load_model
 from polyvec.engine.options import EngineOptions
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._resolve import ModelOptions, resolve
-from polyvec.server.load import RunOptions, ServedModel, load_model
 from tests import tiny
 
 

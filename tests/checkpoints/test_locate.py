@@ -11,6 +11,7 @@ from polyvec.checkpoints.locate import DEMO, locate
 from polyvec.errors import CheckpointError
 from tests import tiny
 from tests.checkpoints import hub
+from tests.zoo import vision_clip
 
 # huggingface_hub reads its environment once, at import: so each case is a process of its own.
 CODE = """
@@ -104,3 +105,33 @@ def test_an_interrupted_download_is_taken_up_again(tmp_path: Path) -> None:
         (folder / "model.safetensors").unlink()
         again = Path(locate_in_process(home, server.url, "acme/tiny"))
     assert (again / "model.safetensors").is_file()
+
+
+def fetched(repository: Path, home: Path) -> set[str]:
+    """Names of the files that are downloaded of a repository; the second time, none is."""
+    with hub.serve(repository) as server:
+        folder = Path(locate_in_process(home, server.url, "acme/tiny"))
+        asked = len(server.requests)
+        assert locate_in_process(home, server.url, "acme/tiny") == str(folder)
+        assert len(server.requests) == asked
+    return {path.name for path in folder.iterdir()}
+
+
+def test_weights_of_open_clip_are_fetched_only_where_transformers_reads_none(
+    tmp_path: Path,
+) -> None:
+    both, alone = vision_clip.make_both(tmp_path / "repositories")
+    names = fetched(both, tmp_path / "home")
+    assert "model.safetensors" in names
+    assert "open_clip_model.safetensors" not in names
+    assert "open_clip_model.safetensors" in fetched(alone, tmp_path / "other")
+
+
+def test_a_pickle_is_fetched_only_of_models_that_are_published_in_no_other_form(
+    tmp_path: Path,
+) -> None:
+    pickled = vision_clip.make_chinese_clip(tmp_path / "pickled", pickled=True)
+    assert "pytorch_model.bin" in fetched(pickled, tmp_path / "first")
+    safe = vision_clip.make_chinese_clip(tmp_path / "safe")
+    (safe / "pytorch_model.bin").write_bytes(b"pickle")
+    assert "pytorch_model.bin" not in fetched(safe, tmp_path / "second")

@@ -70,6 +70,15 @@ def test_pickled_weights_are_refused_with_the_reason(tmp_path: Path, name: str) 
         read_checkpoint(folder).weight_files()
 
 
+def test_a_graph_without_its_weights_is_no_pickle(tmp_path: Path) -> None:
+    folder = tiny.make_bert(tmp_path)
+    (folder / "model.safetensors").unlink()
+    (folder / "openvino_model.xml").write_text("<net/>")
+    (folder / "openvino_tokenizer.bin").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"openvino_model\.bin.*is missing"):
+        read_checkpoint(folder).weight_files()
+
+
 def test_a_folder_without_weights_says_so(tmp_path: Path) -> None:
     folder = tiny.make_bert(tmp_path)
     (folder / "model.safetensors").unlink()

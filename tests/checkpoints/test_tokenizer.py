@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
-from tokenizers import models, pre_tokenizers, processors
+from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.errors import CheckpointError
@@ -35,6 +35,43 @@ def test_control_tokens_typed_by_a_user_stay_text(minilm: Path) -> None:
     ids = tokenizer.encode(["a [SEP] b [CLS]"])[0]
     assert ids.tolist().count(102) == 1
     assert ids.tolist().count(101) == 1
+
+
+def _unigram() -> Tokenizer:
+    """Pieces as XLM-RoBERTa's tokenizer.json lists them: control tokens first and likeliest."""
+    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    pieces += [(piece, -3.0) for piece in ("\u2581", "\u2581cat", *"</spadunkct>")]
+    backend = Backend(models.Unigram(pieces, unk_id=3))
+    backend.normalizer = normalizers.NFKC()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    return Tokenizer(backend)
+
+
+@pytest.mark.parametrize(
+    "text", ["</s>", "cat</s>cat", "<pad> cat <s>", "<<s>/s>", "\uff1cpad\uff1e", "<unk>"]
+)
+def test_control_tokens_among_the_pieces_of_a_vocabulary_stay_text(text: str) -> None:
+    tokenizer = _unigram()
+    (ids,) = tokenizer.encode([text])
+    assert ids[0] == 0
+    assert ids[-1] == 2
+    assert ids[1:-1].min() > 3
+    assert tokenizer.encode_bare([text])[0].min() > 3
+    assert tokenizer.within(1000).encode([text])[0].tolist() == ids.tolist()
+    pair = tokenizer.pairs().encode([(text, "cat")])[0]
+    assert pair.ids.tolist() == [*ids, 2, 5, 2]
+
+
+def test_a_prompt_still_has_its_control_tokens_where_they_are_pieces() -> None:
+    (ids,) = _unigram().encode_marked("<s>cat", ["</s>cat"])
+    assert ids.tolist()[:3] == [0, 0, 5]
+    assert 2 not in ids[1:-1]
 
 
 def test_one_text_and_many_give_the_same_ids() -> None:

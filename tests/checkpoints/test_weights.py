@@ -122,3 +122,38 @@ def test_joined_tensors_stand_beside_or_instead_of_those_of_files(tmp_path: Path
     only = more.joined({"a": np.zeros(1, np.float32)}, instead_of=("a", "b"))
     assert list(only) == ["a"]
     assert only.float32("a").tolist() == [0]
+
+
+def test_fused_tensors_split_into_views_of_the_file(tmp_path: Path) -> None:
+    fused = torch.arange(24, dtype=torch.float16).reshape(6, 4)
+    save_file({"qkv": fused, "other": torch.ones(2)}, tmp_path / "w.safetensors")
+    weights = Weights.open({tmp_path / "w.safetensors": ""}).split_rows({"qkv": ("q", "k", "v")})
+    assert sorted(weights) == ["k", "other", "q", "v"]
+    for index, name in enumerate("qkv"):
+        np.testing.assert_array_equal(weights.array(name), fused[2 * index : 2 * index + 2])
+        assert not weights.array(name).flags.owndata
+    with pytest.raises(CheckpointError, match="does not split into 4 equal parts"):
+        weights.split_rows({"other": "abcd"})
+    with pytest.raises(CheckpointError, match="lack 'missing'"):
+        weights.split_rows({"missing": "ab"})
+
+
+def test_renaming_never_drops_a_tensor(tmp_path: Path) -> None:
+    save_file({"a.x": torch.ones(1), "b.x": torch.zeros(1)}, tmp_path / "w.safetensors")
+    weights = Weights.open({tmp_path / "w.safetensors": ""})
+    named = weights.named(lambda name: name.replace("a.", "c."))
+    assert (named.float32("c.x"), named.float32("b.x")) == (1, 0)
+    with pytest.raises(CheckpointError, match="twice"):
+        weights.named(lambda name: name[2:])
+
+
+def test_pickled_float32_tensors_are_views_of_the_file(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(5.0), "n": torch.tensor(3), "t": torch.ones(2, 3).T}
+    torch.save(tensors, tmp_path / "w.bin")
+    weights = Weights.open_pickle(tmp_path / "w.bin")
+    assert weights.float32("a").tolist() == [0, 1, 2, 3, 4]
+    assert not weights.float32("a").flags.owndata
+    assert (weights.entry("n").dtype, weights.entry("t").shape) == ("I64", (3, 2))
+    before = weights.fingerprint()
+    weights.release_pages()
+    assert weights.fingerprint() == before

@@ -2,7 +2,8 @@
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,13 +13,27 @@ from PIL import Image as PillowImage
 from polyvec.backends._base import Batch, TokenBatch
 from polyvec.engine.engine import Engine
 from polyvec.engine.options import EngineOptions
+from polyvec.errors import MediaError
+from polyvec.media.image import decode_image
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._model import ImageRules, Model, TextRules
-from polyvec.types import Bytes, EmbedRequest, Image, Input, Part, Text, Tokens
+from polyvec.types import (
+    Bytes,
+    EmbedRequest,
+    FrameSampling,
+    FramesManifest,
+    Image,
+    Input,
+    Part,
+    Text,
+    Tokens,
+    Video,
+)
 
 D = 4
 CLS, SEP, VOCAB = 1, 2, 20_000
 NUM_PATCHES = 50
+BROKEN = 255
 
 
 class WordTokenizer:
@@ -44,23 +59,63 @@ class WordTokenizer:
         return [*self.ends[0], *words, *self.ends[1]]
 
 
-def halve(pixels: np.ndarray) -> np.ndarray:
-    """Image transform: (H, W, 3) uint8 → (3, 2, 2) float32."""
-    return np.moveaxis(pixels[:2, :2], -1, 0).astype(np.float32) / 2
+class Halve:
+    """Image transform: (H, W, 3) uint8 → (2, 2, 3) uint8 → (3, 2, 2) float32, halved."""
+
+    size = (2, 2)
+
+    def fitted(self, rgb: np.ndarray) -> np.ndarray:
+        return rgb[:2, :2]
+
+    def normalized(self, fitted: np.ndarray) -> np.ndarray:
+        return np.moveaxis(fitted, -1, 0).astype(np.float32) / 2
+
+
+@dataclass(frozen=True)
+class OneFrame:
+    index: int
+    timestamp_s: float
+    pixels: np.ndarray
+
+
+class InProcess:
+    """Decodes pictures here. A video is one byte for each frame, its grey, two frames a second."""
+
+    def __init__(self) -> None:
+        self.num_decoded = 0
+        self.num_closed = 0
+
+    def image(self, encoded: Any, transform: Any, *, param: str) -> np.ndarray:
+        return transform.fitted(decode_image(encoded, MediaPolicy(), param=param))
+
+    def frames(
+        self, encoded: Any, sampling: FrameSampling, transform: Any, *, param: str
+    ) -> Iterator[OneFrame]:
+        greys = encoded if isinstance(encoded, bytes) else encoded.read()
+        wanted = range(len(greys)) if sampling.indexes is None else sampling.indexes
+        try:
+            for index in wanted:
+                if greys[index] == BROKEN:
+                    raise MediaError(f"{param}: damaged", param=param, code="invalid_video")
+                self.num_decoded += 1
+                pixels = np.full((4, 4, 3), greys[index], np.uint8)
+                yield OneFrame(index, index / 2, transform.fitted(pixels))
+        finally:
+            self.num_closed += 1
 
 
 def make_model(**changes: Any) -> Model:
     values: dict[str, Any] = {
         "checkpoint": "some/checkpoint",
         "architecture": "SomeModel",
-        "family": SimpleNamespace(name="some"),
+        "family": SimpleNamespace(name="some", towers={}),
         "config": {},
         "weights": None,
         "dimensions": D,
         "matryoshka": (2,),
         "normalize": False,
         "text": make_text_rules(),
-        "image": ImageRules(transform=halve, num_patches=NUM_PATCHES),
+        "image": ImageRules(transform=Halve(), num_patches=NUM_PATCHES),
     }
     return Model(**{**values, **changes})
 
@@ -127,20 +182,31 @@ def contents_of(batch: Batch) -> list[np.ndarray]:
 
 
 def make_engine(
-    runner: FakeRunner | None = None, *, model: Model | None = None, **options: Any
+    runner: FakeRunner | None = None,
+    *,
+    model: Model | None = None,
+    policy: MediaPolicy | None = None,
+    decoder: InProcess | None = None,
+    **options: Any,
 ) -> Engine:
     return Engine(
-        model or make_model(), runner or FakeRunner(), EngineOptions(**options), MediaPolicy()
+        model or make_model(),
+        runner or FakeRunner(),
+        EngineOptions(**options),
+        policy or MediaPolicy(),
+        decoder or InProcess(),
     )
 
 
-def part_of(content: str | tuple[int, ...] | bytes) -> Part:
+def part_of(content: str | tuple[int, ...] | bytes | Part) -> Part:
+    if isinstance(content, Image | Video | FramesManifest):
+        return content
     if isinstance(content, str):
         return Text(content)
     return Image(Bytes(content)) if isinstance(content, bytes) else Tokens(content)
 
 
-def ask(*contents: str | tuple[int, ...] | bytes, **options: Any) -> EmbedRequest:
+def ask(*contents: str | tuple[int, ...] | bytes | Part, **options: Any) -> EmbedRequest:
     inputs = tuple(
         Input((part_of(content),), f"input[{index}]") for index, content in enumerate(contents)
     )

@@ -15,7 +15,7 @@ from polyvec.errors import UnprocessableInputError, UnsupportedInputError
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._family import Head
 from tests.engine import doubles
-from tests.engine.doubles import CLS, SEP, D, FakeRunner, ask, make_model
+from tests.engine.doubles import CLS, SEP, D, FakeRunner, InProcess, ask, make_model
 
 
 def head(gives: str, **changes: Any) -> Head:
@@ -47,7 +47,7 @@ class OutputsRunner(FakeRunner):
 async def started(**changes: Any) -> Engine:
     model = make_model(heads=HEADS, **changes)
     model.text.tokenizer.special_ids = frozenset((CLS, SEP))  # type: ignore[union-attr]
-    engine = Engine(model, OutputsRunner(), EngineOptions(), MediaPolicy())
+    engine = Engine(model, OutputsRunner(), EngineOptions(), MediaPolicy(), InProcess())
     await engine.start()
     return engine
 

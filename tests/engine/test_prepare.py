@@ -5,12 +5,28 @@ import numpy as np
 import pytest
 
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.prepare import Prepared, modalities_of, prepare_image
+from polyvec.engine.prepare import (
+    LIKELY_FRAMES,
+    PLAIN_IMAGE,
+    Prepared,
+    kinds_of,
+    num_pictures,
+    prepare_picture,
+)
 from polyvec.engine.prepare_text import prepare_texts
 from polyvec.engine.prompts import prompt_of
-from polyvec.errors import InputTooLongError, InvalidInputError, MediaError, UnsupportedInputError
-from polyvec.media.policy import MediaPolicy
-from polyvec.types import EmbedRequest, Input, Text
+from polyvec.errors import InputTooLongError, InvalidInputError, UnsupportedInputError
+from polyvec.types import (
+    Bytes,
+    EmbedRequest,
+    FrameSampling,
+    FramesManifest,
+    Image,
+    Input,
+    Part,
+    Text,
+    Video,
+)
 from tests.engine.doubles import (
     NUM_PATCHES,
     VOCAB,
@@ -19,7 +35,6 @@ from tests.engine.doubles import (
     ids,
     make_model,
     make_text_rules,
-    png,
 )
 
 
@@ -165,15 +180,19 @@ def test_keys_tell_apart_what_must_get_different_vectors() -> None:
 
 
 def test_modalities_follow_the_wire_type() -> None:
-    assert modalities_of(ask("a", (1,), b"p"), make_model()) == ["text", "text", "image"]
+    request = ask("a", (1,), b"p", Video(Bytes(b"")), FramesManifest(Bytes(b"")))
+    kinds = ["text", "text", "image", "video", "video"]
+    assert kinds_of(request, make_model()) == kinds
 
 
-@pytest.mark.parametrize(("content", "word"), [("a", "Text"), (b"p", "Image")])
+@pytest.mark.parametrize(
+    ("content", "word"), [("a", "Text"), (b"p", "Image"), (Video(Bytes(b"")), "Video")]
+)
 def test_a_modality_without_a_tower_is_refused(content: Any, word: str) -> None:
     model = make_model(text=None) if word == "Text" else make_model(image=None)
     message = f"{word} inputs are not supported by the active model"
     with pytest.raises(UnsupportedInputError, match=message) as caught:
-        modalities_of(ask(content), model)
+        kinds_of(ask(content), model)
     assert caught.value.param == "input[0]"
 
 
@@ -181,28 +200,30 @@ def test_a_modality_without_a_tower_is_refused(content: Any, word: str) -> None:
 def test_an_input_has_exactly_one_part(num_parts: int) -> None:
     item = Input((Text("a"),) * num_parts, "input[0]")
     with pytest.raises(UnsupportedInputError, match=f"{num_parts} parts"):
-        modalities_of(EmbedRequest(model=None, inputs=(item,)), make_model())
-
-
-def picture(data: bytes, salt: str = "") -> Prepared:
-    rules = make_model().image
-    assert rules is not None
-    return prepare_image(data, rules, MediaPolicy(), param="input[0]", salt=salt)
+        kinds_of(EmbedRequest(model=None, inputs=(item,)), make_model())
 
 
 def test_a_picture_becomes_pixels_at_the_cost_of_its_patches() -> None:
-    item = picture(png(200))
+    rules = make_model().image
+    assert rules is not None
+    pixels = np.full((2, 2, 3), 200, np.uint8)
+    item = prepare_picture(pixels, rules, b"key", PLAIN_IMAGE)
     np.testing.assert_array_equal(item.array, np.full((3, 2, 2), 100, np.float32))
     assert (item.route.modality, item.cost, item.num_tokens) == ("image", NUM_PATCHES, 0)
+    assert item.key == b"key"
 
 
-def test_pictures_are_told_apart_by_file_and_salt() -> None:
-    assert len({picture(png(1)).key, picture(png(2)).key, picture(png(1), "a").key}) == 3
-    assert picture(png(1)).key == picture(png(1)).key
-
-
-def test_a_file_that_is_no_picture_is_refused_by_name() -> None:
-    with pytest.raises(MediaError) as caught:
-        picture(b"not a picture at all")
-    assert caught.value.param == "input[0]"
-    assert "input[0]" in caught.value.message
+@pytest.mark.parametrize(
+    ("part", "count"),
+    [
+        (Text("a"), 0),
+        (Image(Bytes(b"")), 1),
+        (Video(Bytes(b"")), 64),
+        (Video(Bytes(b""), FrameSampling(num_frames=5)), 5),
+        (Video(Bytes(b""), FrameSampling(num_frames=0)), LIKELY_FRAMES),
+        (Video(Bytes(b""), FrameSampling(indexes=(1, 2))), 2),
+        (FramesManifest(Bytes(b"")), LIKELY_FRAMES),
+    ],
+)
+def test_a_video_counts_for_the_frames_that_are_likely(part: Part, count: int) -> None:
+    assert num_pictures(part) == count

@@ -17,6 +17,7 @@ from polyvec.media.policy import MediaPolicy
 from polyvec.models._resolve import ModelOptions, resolve
 from polyvec.types import EmbedRequest, Input, ScoreRequest, Text
 from tests import tiny
+from tests.engine.doubles import InProcess
 from tests.zoo import heads as zoo
 
 QUERY = "the cat sat"
@@ -26,7 +27,7 @@ DOCUMENTS = ("a red dog", "the cat sat on the mat!", "that is very long text " *
 async def with_engine(folder: Path, ask: Callable[[Engine], Any], **options: Any) -> Any:
     model = resolve(str(folder), ModelOptions(**options))
     runner = BACKEND.load(model, BackendOptions(dtype="float32", num_sessions=1))
-    engine = Engine(model, runner, EngineOptions(), MediaPolicy())
+    engine = Engine(model, runner, EngineOptions(), MediaPolicy(), InProcess())
     await engine.start()
     try:
         return await ask(engine)

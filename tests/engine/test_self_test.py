@@ -15,7 +15,7 @@ from polyvec.errors import CheckpointError
 from polyvec.models._model import Model
 from polyvec.models._resolve import ModelOptions, resolve
 from tests import tiny
-from tests.zoo import decoders
+from tests.zoo import decoders, heads
 
 BACKENDS = [
     pytest.param(openvino_backend.BACKEND, id="openvino"),
@@ -112,3 +112,20 @@ def test_a_model_that_fails_on_some_texts_only_is_served_with_a_warning(
     found = run_checks(model, openvino_backend.BACKEND.load(model, OPTIONS))
     assert found["check: finite"].value == "NaN or infinite numbers for 2 of 3 inputs"
     assert "such inputs will be refused" in caplog.text
+
+
+def test_a_sparse_model_that_weighs_no_word_is_refused(tmp_path: Path) -> None:
+    # OpenVINO's relu makes zeros of NaN, so broken weights look like texts without any word.
+    from safetensors.torch import load_file, save_file
+
+    folder = heads.splade(tmp_path / "m", "bert", pooling={"pooling_strategy": "max"})
+    found = run_checks(model := resolve(str(folder)), openvino_backend.BACKEND.load(model, OPTIONS))
+    assert found["check: words with a weight"].value != "0 to 0"
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("layer.0.output.dense.weight"))
+    tensors[name][:] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    model = resolve(str(folder))
+    runner = openvino_backend.BACKEND.load(model, OPTIONS)
+    with pytest.raises(CheckpointError, match=r"self-test: .*(words with a weight: 0 to 0|NaN)"):
+        run_checks(model, runner)

@@ -278,6 +278,58 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "unknown rope": ("Llama", {"rope_scaling": {"type": "longrope"}}, "rope_type 'longrope'"),
     "rope without its factor": ("Llama", {"rope_scaling": {"type": "linear"}}, "factor must be"),
     "rope that is no object": ("Llama", {"rope_scaling": "yarn"}, "must be an object"),
+    "rope of an unhashable kind": ("Llama", {"rope_scaling": {"type": ["yarn"]}}, "rope_type"),
+    "angles that do not turn": (
+        "Llama",
+        {"rope_theta": 0, "rope_scaling": None},
+        "rope_theta must be a number above 1",
+    ),
+    "angles without end": (
+        "Llama",
+        {"rope_theta": float("inf"), "rope_scaling": None},
+        "rope_theta must be a number",
+    ),
+    "angles in words": ("Qwen3-Embedding", {"rope_theta": "1e6"}, "rope_theta must be a number"),
+    "share in words": ("Llama", {"partial_rotary_factor": "x"}, "partial_rotary_factor must be"),
+    "yarn in words": (
+        "Llama",
+        {"rope_scaling": {"type": "yarn", "factor": 2.0, "beta_fast": "x"}},
+        "rope_scaling.beta_fast must be a number",
+    ),
+    "yarn's factor in words": (
+        "Llama",
+        {"rope_scaling": {"type": "yarn", "factor": 2.0, "attention_factor": []}},
+        "rope_scaling.attention_factor must be a number",
+    ),
+    "yarn's scale in words": (
+        "Nemotron-3-Embed",
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "factor": 2.0,
+                "original_max_position_embeddings": 32,
+                "mscale": "x",
+                "mscale_all_dim": 1.0,
+            }
+        },
+        "rope_parameters.mscale must be a number",
+    ),
+    "growth in words": (
+        "Nemotron-3-Embed",
+        {"rope_parameters": {"rope_type": "default", "llama_4_scaling_beta": "x"}},
+        "llama_4_scaling_beta must be a number",
+    ),
+    "rope of two kinds that is no object": (
+        "EmbeddingGemma",
+        {"rope_parameters": "x"},
+        "rope_parameters must be an object",
+    ),
+    "window in words": ("EmbeddingGemma", {"sliding_window": "x"}, "sliding_window must be"),
+    "layers in words": (
+        "Qwen3-Embedding",
+        {"use_sliding_window": True, "layer_types": None, "max_window_layers": "x"},
+        "max_window_layers must be",
+    ),
     "odd heads": ("Llama", {"head_dim": 7, "rope_scaling": None}, "even number"),
     "uneven heads": ("Llama", {"num_key_value_heads": 3}, "multiple of num_key_value_heads"),
     "unknown type": ("Llama", {"model_type": "phi3"}, "model_type 'phi3'"),
@@ -309,6 +361,12 @@ def test_configs_that_cannot_be_computed_are_refused_by_name(case: str) -> None:
     family = gemma.FAMILY if "emma" in name else decoder.FAMILY
     with pytest.raises(CheckpointError, match=message):
         family.read_config(config)
+
+
+def test_architectures_that_are_no_list_name_no_class() -> None:
+    config = {**decoders.LAYOUTS["gte-Qwen2"].config, "architectures": 5}
+    assert not decoder.FAMILY.read_config(config).causal
+    assert decoder.FAMILY.read_config({**config, "is_causal": True}).causal
 
 
 def test_a_projection_that_config_json_does_not_name_is_refused(tmp_path: Path) -> None:

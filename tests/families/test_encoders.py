@@ -295,6 +295,8 @@ def test_code_in_auto_map_makes_a_bert_a_jina_bert(tmp_path: Path, architecture:
     [
         ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets 64"),
         ("t5", {"relative_attention_num_buckets": 5}, "even number from 4 up"),
+        ("t5", {"num_heads": 0}, "num_heads must be a whole number from 1 up, not 0"),
+        ("t5", {"d_kv": 0}, "d_kv must be a whole number from 1 up, not 0"),
         ("modernbert", {"global_attn_every_n_layers": 0}, "global_attn_every_n_layers"),
         ("modernbert", {"layer_types": ["full_attention"]}, "layer_types must name"),
         ("modernbert", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type"),

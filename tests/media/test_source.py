@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from polyvec.errors import MediaError, UnsupportedInputError
 from polyvec.media.policy import MediaPolicy
-from polyvec.media.source import read_source
-from polyvec.types import Base64, Bytes, DataUri, Url
+from polyvec.media.source import open_source, read_source
+from polyvec.types import Base64, Bytes, DataUri, File, Url
+from tests.media.web import response, site
 
 POLICY = MediaPolicy()
 FILE = bytes(range(256)) + b"\xfb\xef\xbe\xff"  # encodes to both + and /
@@ -143,3 +144,97 @@ def test_the_byte_limit_counts_decoded_bytes_exactly(size):
 def test_the_byte_limit_is_checked_before_decoding():
     policy = MediaPolicy(limit_bytes=10)
     assert refusal(Base64("*" * 1000), policy).code == "image_too_large"
+
+
+KINDS = ("image", "video", "manifest")
+
+
+def opened(source, kind, policy=POLICY):
+    return open_source(source, policy, kind=kind, param="input[3]")
+
+
+def refusal_of(source, kind, policy=POLICY, error=MediaError):
+    with pytest.raises(error) as caught:
+        opened(source, kind, policy)
+    assert caught.value.param == "input[3]"
+    assert caught.value.message.startswith("input[3]: ")
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_comes_from_bytes_and_base64(kind):
+    octets = f"data:application/octet-stream;base64,{STANDARD}"
+    for source in (Bytes(FILE), Base64(STANDARD), DataUri(octets), Base64(octets)):
+        assert opened(source, kind) == FILE
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type"),
+    [
+        ("image", "image/avif"),
+        ("video", "video/mp4"),
+        ("video", "video/x-matroska"),
+        ("video", "image/gif"),
+        ("manifest", "application/json"),
+        ("manifest", "text/plain"),
+    ],
+)
+def test_media_types_that_a_data_uri_may_have(kind, media_type):
+    assert opened(DataUri(f"data:{media_type};base64,{STANDARD}"), kind) == FILE
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type"),
+    [
+        ("image", "video/mp4"),
+        ("image", "application/json"),
+        ("video", "application/vnd.apple.mpegurl"),
+        ("video", "audio/mp4"),
+        ("manifest", "image/png"),
+    ],
+)
+def test_media_types_that_a_data_uri_may_not_have(kind, media_type):
+    error = refusal_of(DataUri(f"data:{media_type};base64,{STANDARD}"), kind)
+    assert error.code == f"unsupported_{kind}_format"
+    assert "application/octet-stream" in error.message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_its_own_limit_and_codes(kind, tmp_path):
+    limits = {"limit_bytes": 10, "limit_video_bytes": 20, "limit_manifest_bytes": 30}
+    policy = MediaPolicy(**limits, roots=(str(tmp_path),))
+    limit = {"image": 10, "video": 20, "manifest": 30}[kind]
+    for size in (limit, limit + 1):
+        data = b"x" * size
+        (tmp_path / "file").write_bytes(data)
+        for source in (Bytes(data), Base64(base64.b64encode(data).decode()), File("file")):
+            if size > limit:
+                error = refusal_of(source, kind, policy)
+                assert error.code == f"{kind}_too_large"
+                assert f"{limit} bytes" in error.message
+            elif isinstance(source, Bytes):
+                assert opened(source, kind, policy) == data
+    (tmp_path / "file").write_bytes(b"")
+    for source in (Bytes(b""), Base64(""), File("file")):
+        assert refusal_of(source, kind, policy).code == f"invalid_{kind}"
+
+
+def test_a_file_of_a_video_stays_a_file_and_others_become_bytes(tmp_path):
+    policy = MediaPolicy(roots=(str(tmp_path),))
+    (tmp_path / "file").write_bytes(FILE)
+    assert opened(File("file"), "image", policy) == FILE
+    assert opened(File("file"), "manifest", policy) == FILE
+    with opened(File("file"), "video", policy) as video:
+        assert video.read() == FILE
+    with pytest.raises(UnsupportedInputError, match="--media-root"):
+        opened(File("file"), "video")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_url_is_fetched_when_the_policy_lets_it(kind):
+    with site(response(FILE)) as web, site(response(b"")) as empty:
+        policy = MediaPolicy(allowed_networks=("127.0.0.1",), allowed_ports=(web.port, empty.port))
+        assert opened(Url(web.url()), kind, policy) == FILE
+        assert refusal_of(Url(empty.url()), kind, policy).code == f"invalid_{kind}"
+    with pytest.raises(UnsupportedInputError, match="--allow-media-urls"):
+        opened(Url(web.url()), kind)

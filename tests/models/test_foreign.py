@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,25 @@ def test_a_wrong_architecture_flag_is_no_reason_to_ask_transformers(tmp_path: Pa
     folder = fallback.make(tmp_path / "m")
     with pytest.raises(CheckpointError, match="'HologramModel' is not supported"):
         resolve(str(folder), ModelOptions(architecture="HologramModel"))
+
+
+def test_a_cross_encoder_that_is_not_built_in_is_refused_not_pooled(tmp_path: Path) -> None:
+    name = "DebertaV2ForSequenceClassification"  # mxbai-rerank-base-v1
+    folder = fallback.make(tmp_path / "m", "deberta-v2", architectures=[name])
+    (folder / "modules.json").unlink()
+    shutil.rmtree(folder / "1_Pooling")
+    with pytest.raises(CheckpointError, match=f"'{name}' is a cross-encoder that is not built in"):
+        resolve(str(folder))
+
+
+def test_a_class_that_scores_gives_vectors_where_its_files_pool_them(tmp_path: Path) -> None:
+    name = "ElectraForSequenceClassification"
+    folder = fallback.make(tmp_path / "m", architectures=[name])
+    for _ in range(2):  # listed in modules.json, or a folder alone
+        text = resolve(str(folder)).text
+        assert text is not None
+        assert text.poolings == ("mean",)
+        (folder / "modules.json").unlink(missing_ok=True)
 
 
 def test_what_is_built_in_stays_built_in(tmp_path: Path) -> None:

@@ -98,6 +98,14 @@ def test_a_module_that_is_not_computed_is_refused(
         resolve(str(folder))
 
 
+def test_branches_in_place_of_the_model_are_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path, [MEAN])  # as opensearch-neural-sparse-encoding-doc lists itself
+    entries = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}]
+    tiny.write_json(folder / "modules.json", entries)
+    with pytest.raises(CheckpointError, match="Router sends queries and documents"):
+        resolve(str(folder))
+
+
 def test_a_dense_layer_that_is_only_a_pickle_is_refused(tmp_path: Path) -> None:
     folder = make(tmp_path, [MEAN, dense(WIDTH, 8)])
     (folder / "2_Dense/model.safetensors").rename(folder / "2_Dense/pytorch_model.bin")

@@ -1,5 +1,6 @@
 """Every setting comes from the flag, else the checkpoint, else the family, and says so."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,25 @@ def test_the_positions_before_a_roberta_text_do_not_count(tmp_path: Path) -> Non
     model = resolve(str(folder))
     assert model.text is not None
     assert model.text.max_input_tokens == 32
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "match"),
+    [
+        ("BertModel", {"max_position_embeddings": 0}, "leaves 0 positions for tokens"),
+        ("XLMRobertaModel", {"max_position_embeddings": 1}, "leaves -1 positions for tokens"),
+        ("BertModel", {"vocab_size": 0}, "vocab_size 0 leaves out token id"),
+        ("BertModel", {"vocab_size": 3}, "vocab_size 3 leaves out token id"),
+    ],
+)
+def test_a_config_without_room_for_any_text_is_refused(
+    tmp_path: Path, architecture: str, changes: dict[str, int], match: str
+) -> None:
+    folder = tiny.make_bert(tmp_path, architecture=architecture)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    tiny.write_json(folder / "config.json", {**config, **changes})
+    with pytest.raises(CheckpointError, match=match):
+        resolve(str(folder))
 
 
 def test_a_limit_beyond_the_positions_is_refused(tmp_path: Path) -> None:

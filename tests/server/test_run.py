@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from polyvec.engine.load import backend_named
 from polyvec.engine.metrics import EngineMetrics
 from polyvec.errors import ConfigError
 from polyvec.server import run
-from polyvec.server.load import backend_named
 from polyvec.server.metrics import engine_lines
 from polyvec.server.options import ServerOptions
 from polyvec.server.run import Server, bind, is_loopback, ready_line, url_of

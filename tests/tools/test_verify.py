@@ -8,11 +8,11 @@ from safetensors.torch import load_file, save_file
 
 from polyvec.backends._base import BackendOptions
 from polyvec.cli import main
+from polyvec.engine.load import RunOptions, ServedModel
 from polyvec.engine.options import EngineOptions
 from polyvec.errors import ConfigError
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._resolve import ModelOptions
-from polyvec.server.load import RunOptions, ServedModel
 from polyvec.tools import verify as verify_module
 from polyvec.tools._sample import SAMPLE
 from polyvec.tools.verify import Report, VerifyOptions, compare, verify

@@ -97,17 +97,17 @@ class Session(Protocol):
         ...
 
     def run_outputs(
-        self, batch: TokenBatch, outputs: tuple[Output, ...], *, alone: bool = False
+        self, batch: Batch, outputs: tuple[Output, ...], *, alone: bool = False
     ) -> Mapping[Output, Float32Array]:
-        """Several outputs of the text tower from one forward pass.
+        """Several outputs of one forward pass.
 
         Args:
             batch: What to embed.
-            outputs: Of `Model.outputs`.
+            outputs: Of `Model.outputs`, or of `Model.image_outputs` for pictures.
             alone: As in `run`.
 
         Returns:
-            By output, (B, N) or (T, N); see `Head.gives`.
+            By output, (B, N) or (T, N); see `Head.gives`. A picture's ``tokens`` are (B, M, N).
 
         Raises:
             InferenceError: The runtime failed.

@@ -7,7 +7,7 @@ from typing import Any
 import openvino as ov
 from openvino import opset15 as op
 
-from polyvec.backends._openvino_ops import GraphOps, ImageOps
+from polyvec.backends._openvino_ops import GraphOps, ImageOps, ints
 from polyvec.backends._openvino_prebuilt import prebuilt_ops
 from polyvec.backends._openvino_text import PackedTextOps
 from polyvec.backends._outputs import all_outputs, main_output, needs_tokens
@@ -133,4 +133,7 @@ class GraphBuilder:
         )
         rows = tower.forward(ops, model.config)
         check_vector_length(rows.get_output_partial_shape(0)[-1].get_length(), model)
-        return Built(ops, {"dense": rows}, f"{model.family.name}_image")
+        made: dict[Output, Any] = {"dense": rows}
+        if tower.num_vectors(model.config):
+            made = {"dense": op.reduce_mean(rows, ints(1), False), "tokens": rows}
+        return Built(ops, made, f"{model.family.name}_image")

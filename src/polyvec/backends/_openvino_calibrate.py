@@ -76,7 +76,7 @@ def _batches(model: Model, built: Built, texts: tuple[str, ...]) -> Iterator[dic
     eos = model.family.towers["text"].eos_token_id(model.config)
     limit = min(model.text.max_input_tokens, _MAX_TOKENS)
     for ids in model.text.tokenizer.encode(list(texts)):
-        kept = model.text.tokenizer.truncate(ids, limit, "end")
+        kept = model.text.filled(model.text.tokenizer.truncate(ids, limit, "end"))
         arrays = pack(tokens_of([kept]), model.text.poolings, eos)
         yield {name: arrays[name] for name in built.inputs}
 

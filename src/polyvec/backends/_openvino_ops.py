@@ -118,11 +118,26 @@ class GraphOps:
         out = op.multiply(normed, op.constant(weight + np.float32(offset)))
         return op.reshape(out, ints(0, -1), True) if heads > 1 else out
 
-    def conv2d(self, x: Node, name: str, *, stride: int, bias: bool = False) -> Node:
-        """(B, C, H, W) → (B, C', H', W'), no padding."""
-        out = op.convolution(
-            x, self.parameter(f"{name}.weight"), [stride] * 2, [0, 0], [0, 0], [1, 1]
-        )
+    def conv2d(
+        self,
+        x: Node,
+        name: str,
+        *,
+        stride: int,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> Node:
+        """(B, C, H, W) → (B, C', H', W')."""
+        kernels = self.parameter(f"{name}.weight")
+        steps, zeros = [stride] * 2, [padding] * 2
+        if groups == 1:
+            out = op.convolution(x, kernels, steps, zeros, zeros, [1, 1])
+        else:
+            made, taken, *window = self._parameters.weights.entry(f"{name}.weight").shape
+            parts = ints(groups, made // groups, taken, *window)
+            kernels = op.reshape(kernels, parts, False)
+            out = op.group_convolution(x, kernels, steps, zeros, zeros, [1, 1])
         if not bias:
             return out
         return op.add(out, op.reshape(self.parameter(f"{name}.bias"), ints(1, -1, 1, 1), False))
@@ -233,9 +248,22 @@ class ImageOps(GraphOps):
         """(N,)."""
         return op.constant(np.arange(offset, offset + self._num_tokens, dtype=np.int32))
 
+    def mean_over_map(self, x: Node) -> Node:
+        """(B, C, H, W) → (B, C)."""
+        return op.reduce_mean(x, ints(2, 3), False)
+
+    def scale_channels(self, x: Node, factors: Node) -> Node:
+        """(B, C, H, W) times (B, C)."""
+        return op.multiply(x, op.unsqueeze(factors, ints(2, 3)))
+
     def grid_tokens(self, x: Node) -> Node:
         """(B, C, H', W') → (B, N, C)."""
         return op.transpose(op.reshape(x, ints(0, 0, -1), True), ints(0, 2, 1))
+
+    def token_grid(self, x: Node, *, height: int) -> Node:
+        """(B, N, C) → (B, C, height, W')."""
+        width = x.get_output_partial_shape(0)[2].get_length()
+        return op.reshape(op.transpose(x, ints(0, 2, 1)), ints(0, width, height, -1), True)
 
     def prepend(self, x: Node, name: str) -> Node:
         """(B, N, D) → (B, N+1, D)."""
@@ -244,6 +272,12 @@ class ImageOps(GraphOps):
         shape = op.concat([batch, ints(1, width)], 0)
         first = op.broadcast(op.reshape(self.parameter(name), ints(1, 1, width), False), shape)
         return op.concat([first, x], 1)
+
+    def learned_tokens(self, name: str) -> Node:
+        """(B, M, D)."""
+        batch = op.gather(op.shape_of(self._pixels, "i32"), ints(0), ints(0))
+        _, count, width = self._parameters.weights.entry(name).shape
+        return op.broadcast(self.parameter(name), op.concat([batch, ints(count, width)], 0))
 
     def picks(self) -> bool:
         """The class token is kept."""

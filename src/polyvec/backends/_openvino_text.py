@@ -242,6 +242,19 @@ class PackedTextOps(GraphOps):
 
     # Parts of few families.
 
+    def convolve_tokens(self, x: Node, name: str) -> Node:
+        """(T, D) → (T, D); slots beyond a text are zeros for the length of the convolution."""
+        width, kernel = self._parameters.weights.entry(f"{name}.weight").shape
+        kernels = op.reshape(self.parameter(f"{name}.weight"), ints(width, 1, 1, kernel), False)
+        inside = op.equal(op.unsqueeze(self._fed("key_mask"), ints(2)), op.constant(_FLOAT_ZERO))
+        kept = op.select(inside, self._by_text(x), op.constant(_FLOAT_ZERO))
+        reach = [kernel // 2]
+        out = op.group_convolution(
+            op.transpose(kept, ints(0, 2, 1)), kernels, [1], reach, reach, [1]
+        )
+        flat = op.reshape(op.transpose(out, ints(0, 2, 1)), ints(-1, width), False)
+        return op.add(self._by_token(flat), self.parameter(f"{name}.bias"))
+
     def experts(self, x: Node, names: ExpertNames, *, top_k: int, kind: Activation) -> Node:
         """Mixture of experts: each one sees only its tokens."""
         shares = op.softmax(self.linear(x, names.router, bias=False), LAST_AXIS)

@@ -117,7 +117,7 @@ def _pictures(side: int) -> Float32Array:
 def _token_ids(text: TextRules) -> list[IntArray]:
     limit = min(text.max_input_tokens, _MAX_TOKENS)
     encoded = text.tokenizer.encode(list(VERIFIED))
-    return [text.tokenizer.truncate(ids, limit, "end") for ids in encoded]
+    return [text.filled(text.tokenizer.truncate(ids, limit, "end")) for ids in encoded]
 
 
 def _vectors(session: Session, modality: Modality, batches: list[Batch]) -> Float32Array:

@@ -95,11 +95,19 @@ class TorchOps:
         return (normed * weight).flatten(-2).to(x.dtype)
 
     def conv2d(
-        self, x: torch.Tensor, name: str, *, stride: int, bias: bool = False
+        self,
+        x: torch.Tensor,
+        name: str,
+        *,
+        stride: int,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = False,
     ) -> torch.Tensor:
-        """(B, C, H, W) → (B, C', H', W'), no padding."""
+        """(B, C, H, W) → (B, C', H', W')."""
+        kernels = self.parameter(f"{name}.weight")
         shift = self.parameter(f"{name}.bias") if bias else None
-        return F.conv2d(x, self.parameter(f"{name}.weight"), shift, stride=stride)
+        return F.conv2d(x, kernels, shift, stride=stride, padding=padding, groups=groups)
 
     def add(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Sum, with broadcasting."""
@@ -142,14 +150,30 @@ class ImageOps(TorchOps):
         """(N,)."""
         return torch.arange(offset, offset + self._num_tokens, device=self._pixels.device)
 
+    def mean_over_map(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) → (B, C)."""
+        return x.mean((2, 3))
+
+    def scale_channels(self, x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) times (B, C)."""
+        return x * factors[:, :, None, None]
+
     def grid_tokens(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H', W') → (B, N, C)."""
         return x.flatten(2).transpose(1, 2)
+
+    def token_grid(self, x: torch.Tensor, *, height: int) -> torch.Tensor:
+        """(B, N, C) → (B, C, height, W')."""
+        return x.transpose(1, 2).unflatten(2, (height, -1))
 
     def prepend(self, x: torch.Tensor, name: str) -> torch.Tensor:
         """(B, N, D) → (B, N+1, D)."""
         first = self.parameter(name).reshape(1, 1, -1).expand(len(x), 1, -1)
         return torch.cat([first, x], 1)
+
+    def learned_tokens(self, name: str) -> torch.Tensor:
+        """(B, M, D)."""
+        return self.parameter(name).expand(len(self._pixels), -1, -1)
 
     def picks(self) -> bool:
         """The class token is kept."""

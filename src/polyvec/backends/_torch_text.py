@@ -202,6 +202,18 @@ class PackedTextOps(TorchOps):
 
     # Parts of few families.
 
+    def convolve_tokens(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        """(T, D) → (T, D), text by text."""
+        kernels = self.parameter(f"{name}.weight")[:, None]
+        shift = self.parameter(f"{name}.bias")
+        out = [
+            F.conv1d(
+                x[start:end].T, kernels, shift, padding=kernels.shape[2] // 2, groups=x.shape[1]
+            ).T
+            for start, end in self._spans
+        ]
+        return torch.cat(out)
+
     def experts(
         self, x: torch.Tensor, names: ExpertNames, *, top_k: int, kind: Activation
     ) -> torch.Tensor:

@@ -68,13 +68,14 @@ class FakeSession:
 
     def run_outputs(
         self,
-        batch: TokenBatch,
+        batch: Batch,
         outputs: tuple[Output, ...],  # noqa: ARG002  (it has but one)
         *,
         alone: bool = False,
     ) -> dict[Output, Float32Array]:
         """The one output there is."""
-        return {"dense": self.run("text", batch, alone=alone)}
+        modality: Modality = "text" if isinstance(batch, TokenBatch) else "image"
+        return {"dense": self.run(modality, batch, alone=alone)}
 
     def _vector(self, modality: Modality, content: bytes) -> Float32Array:
         seed = blake2b(content, person=modality.encode()).digest()

@@ -65,13 +65,20 @@ class OpenVinoSession:
     def run(self, modality: Modality, batch: Batch, *, alone: bool = False) -> Float32Array:
         """Forward pass and pooling; see `polyvec.backends._base.Session`."""
         lane = (self._wide if alone else self._narrow)[modality]
-        (result,) = lane.run(self._feed(modality, batch)).values()
-        return result if modality == "image" else _cut(result, batch)
+        results = lane.run(self._feed(modality, batch))
+        if modality == "image":
+            return results["dense"]
+        (result,) = results.values()
+        return _cut(result, batch)
 
     def run_outputs(
-        self, batch: TokenBatch, outputs: tuple[Output, ...], *, alone: bool = False
+        self, batch: Batch, outputs: tuple[Output, ...], *, alone: bool = False
     ) -> dict[Output, Float32Array]:
         """Several outputs of one forward pass; see `polyvec.backends._base.Session`."""
+        if isinstance(batch, ImageBatch):
+            lane = (self._wide if alone else self._narrow)["image"]
+            made = lane.run(self._feed("image", batch))
+            return {name: made[name] for name in outputs}
         if outputs == (main_output(self._model),):
             return {outputs[0]: self.run("text", batch, alone=alone)}
         if self._full is None:

@@ -31,21 +31,19 @@ class TorchSession:
 
     def run(self, modality: Modality, batch: Batch, *, alone: bool = False) -> Float32Array:
         """Forward pass and pooling; see `polyvec.backends._base.Session`."""
-        if isinstance(batch, TokenBatch):
-            main = main_output(self._model)
-            return self.run_outputs(batch, (main,), alone=alone)[main]
-        rows: Float32Array = self._checked(self._image_rows, modality, batch)
-        return rows
+        main: Output = main_output(self._model) if modality == "text" else "dense"
+        return self.run_outputs(batch, (main,), alone=alone)[main]
 
     def run_outputs(
         self,
-        batch: TokenBatch,
+        batch: Batch,
         outputs: tuple[Output, ...],
         *,
         alone: bool = False,  # noqa: ARG002  (every session takes one core)
     ) -> dict[Output, Float32Array]:
         """Several outputs of one forward pass; see `polyvec.backends._base.Session`."""
-        made: dict[Output, Float32Array] = self._checked(self._text_outputs, batch, outputs)
+        run = self._text_outputs if isinstance(batch, TokenBatch) else self._image_outputs
+        made: dict[Output, Float32Array] = self._checked(run, batch, outputs)
         return made
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
@@ -56,11 +54,17 @@ class TorchSession:
             _log.exception("torch failed on a batch")
             raise InferenceError("the runtime failed on this batch") from error
 
-    def _image_rows(self, modality: Modality, batch: ImageBatch) -> Float32Array:
-        tower = self._model.family.towers[modality]
+    def _image_outputs(
+        self, batch: ImageBatch, outputs: tuple[Output, ...]
+    ) -> dict[Output, Float32Array]:
+        tower = self._model.family.towers["image"]
         pixels = torch.from_numpy(batch.pixels).to(self._tensors.device, self._tensors.dtype)
         ops = ImageOps(self._tensors, pixels, tower.max_positions(self._model.config))
-        return _array(tower.forward(ops, self._model.config))
+        rows = tower.forward(ops, self._model.config)
+        if not tower.num_vectors(self._model.config):
+            return {"dense": _array(rows)}
+        made: dict[Output, torch.Tensor] = {"dense": rows.mean(1), "tokens": rows}
+        return {name: _array(made[name]) for name in outputs}
 
     def _text_outputs(
         self, batch: TokenBatch, outputs: tuple[Output, ...]

@@ -124,6 +124,7 @@ class _Reader:
             resize=resize,
             resample=self._resample() if resize is not None else _BICUBIC,
             crop=crop,
+            crop_rounding=self._values.get("_crop_rounding", "down"),
             rescale_factor=self._factor() if self._flag("do_rescale") else 1.0,
             mean=self._triple("image_mean") if normalize else (0.0, 0.0, 0.0),
             std=self._std() if normalize else (1.0, 1.0, 1.0),

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from polyvec.checkpoints.open_clip import WEIGHTS as OPEN_CLIP_WEIGHTS
 from polyvec.checkpoints.read import read_checkpoint
 from polyvec.errors import CheckpointError
 
@@ -21,10 +22,16 @@ _PATTERNS: dict[str, Any] = {
         *("*.json", "*.txt", "*.jinja", "*.safetensors"),
         *("artifact.metadata", "sparse_linear.pt", "colbert_linear.pt"),
     ],
-    "ignore_patterns": ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "original/*", ".*"],
+    "ignore_patterns": [
+        *("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "original/*", ".*"),
+        OPEN_CLIP_WEIGHTS,
+    ],
 }
 
-# Converted graphs are fetched only from repositories without safetensors, the better format first.
+# The same weights again, in repositories that transformers can read as well.
+_OPEN_CLIP_PATTERNS = {"allow_patterns": [OPEN_CLIP_WEIGHTS]}
+
+# Converted graphs are fetched only from repositories without weights, the better format first.
 _GRAPH_PATTERNS: tuple[dict[str, Any], ...] = (
     {"allow_patterns": ["openvino_model.*", "openvino/openvino_model.*"]},
     {"allow_patterns": ["onnx/model.onnx", "onnx/model.onnx_data", "model.onnx*"]},
@@ -123,11 +130,19 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     folder = Path(snapshot_download(repo_id, revision=revision, **_PATTERNS))
-    for patterns in _GRAPH_PATTERNS:
+    for patterns in (_OPEN_CLIP_PATTERNS, *_pickle_patterns(folder), *_GRAPH_PATTERNS):
         if _is_complete(folder):
             break
         snapshot_download(repo_id, revision=revision, **patterns)
     return folder
+
+
+def _pickle_patterns(folder: Path) -> list[dict[str, Any]]:
+    try:
+        pattern = read_checkpoint(folder).pickle_pattern
+    except CheckpointError:
+        return []
+    return [] if pattern is None else [{"allow_patterns": [pattern]}]
 
 
 def _failed(repo_id: str, why: str) -> CheckpointError:

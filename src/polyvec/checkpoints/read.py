@@ -8,6 +8,21 @@ from typing import Any
 
 from polyvec.checkpoints.adapter_folders import KEY as ADAPTERS
 from polyvec.checkpoints.adapter_folders import adapter_folders
+from polyvec.checkpoints.mobileclip import MODEL_TYPE as MOBILECLIP
+from polyvec.checkpoints.mobileclip import PATTERN as MOBILECLIP_PICKLE
+from polyvec.checkpoints.mobileclip import (
+    is_mobileclip,
+    mobileclip_config,
+    mobileclip_image_config,
+)
+from polyvec.checkpoints.open_clip import FILE as OPEN_CLIP_CONFIG
+from polyvec.checkpoints.open_clip import MODEL_TYPE as OPEN_CLIP
+from polyvec.checkpoints.open_clip import WEIGHTS as OPEN_CLIP_WEIGHTS
+from polyvec.checkpoints.open_clip import (
+    is_open_clip,
+    open_clip_config,
+    open_clip_image_config,
+)
 from polyvec.checkpoints.ovms_graph import FILE as OVMS_GRAPH
 from polyvec.checkpoints.ovms_graph import read_ovms_graph
 from polyvec.checkpoints.static_embedding import MODULE as STATIC
@@ -29,7 +44,10 @@ _GRAPHS = (
     "model.onnx",
 )
 """Converted graphs, the best first."""
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+# Models whose owners publish nothing but a pickle; it is read as data, by `pickled_tensors`.
+_READ_PICKLES = {MOBILECLIP: MOBILECLIP_PICKLE, "chinese_clip": "pytorch_model.bin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +78,15 @@ class Checkpoint:
         folder: Where the checkpoint is.
         root: Folder of config.json and the weights; differs from ``folder`` when modules.json puts
             the model in a sub-folder (``0_CLIPModel``).
-        config: config.json.
+        config: config.json, or what open_clip_config.json says in its place.
         modules: modules.json, or None without one.
         lone_pooling: The Pooling module of a ``1_Pooling`` folder that no modules.json lists, or
             what graph.pbtxt says of it.
         text_config: sentence_bert_config.json or a legacy twin, with its file's name.
         prompt_config: config_sentence_transformers.json.
         tokenizer_config: tokenizer_config.json.
-        image_config: preprocessor_config.json, or the image part of processor_config.json, with its
-            file's name; None without one.
+        image_config: preprocessor_config.json, the image part of processor_config.json, or that of
+            open_clip_config.json in such a form, with its file's name; None without one.
     """
 
     folder: Path
@@ -88,9 +106,38 @@ class Checkpoint:
         return names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None
 
     @property
+    def is_open_clip(self) -> bool:
+        """Whether `config` comes from open_clip_config.json."""
+        return self.config.get("model_type") == OPEN_CLIP
+
+    @property
+    def has_clip_tokenizer(self) -> bool:
+        """Whether its code reads texts with CLIP's tokenizer, whatever files are in the folder."""
+        if self.is_open_clip:
+            return not self.config["text_cfg"].get("hf_tokenizer_name")
+        return self.config.get("model_type") == MOBILECLIP
+
+    @property
+    def pickled_weights(self) -> Path | None:
+        """The file of the main weights where they are published in no other form, or None."""
+        pattern = None if self.has_weights else self.pickle_pattern
+        found = [] if pattern is None else list(self.root.glob(pattern))
+        return found[0] if len(found) == 1 else None
+
+    @property
+    def pickle_pattern(self) -> str | None:
+        """How the one pickled file is called that would be read; None where none ever is."""
+        return _READ_PICKLES.get(str(self.config.get("model_type")))
+
+    @property
+    def config_origin(self) -> str:
+        """The file that `config` comes from."""
+        return OPEN_CLIP_CONFIG if self.is_open_clip else "config.json"
+
+    @property
     def has_weights(self) -> bool:
         """Whether there are safetensors files of the model, complete or not."""
-        names = ("model.safetensors", "model.safetensors.index.json")
+        names = (OPEN_CLIP_WEIGHTS,) if self.is_open_clip else _WEIGHTS
         return any((self.root / name).is_file() for name in names)
 
     @property
@@ -116,18 +163,23 @@ class Checkpoint:
         return _read_object(self.root / name)
 
     def weight_files(self) -> tuple[Path, ...]:
-        """The model's safetensors files.
+        """The model's safetensors files; none where there are `pickled_weights`.
 
         Raises:
             CheckpointError: There are none, some are missing, or there are only pickles.
         """
+        if self.pickled_weights is not None:
+            return ()
         index = self.root / "model.safetensors.index.json"
-        if index.is_file():
+        if index.is_file() and not self.is_open_clip:
             return _shards(index)
-        single = self.root / "model.safetensors"
+        single = self.root / (OPEN_CLIP_WEIGHTS if self.is_open_clip else "model.safetensors")
         if single.is_file():
             return (single,)
+        _refuse_half_a_graph(self.root)
         _refuse_pickles(self.root)
+        if self.is_open_clip:
+            raise CheckpointError(f"no weights: {OPEN_CLIP_WEIGHTS} is not in the folder")
         raise CheckpointError(
             "no weights: neither model.safetensors nor its index is in the folder"
         )
@@ -165,7 +217,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         text_config=_text_config(root),
         prompt_config=_read_object(folder / "config_sentence_transformers.json"),
         tokenizer_config=_read_object(root / "tokenizer_config.json"),
-        image_config=_image_config(root),
+        image_config=_image_config(root, config),
     )
 
 
@@ -173,8 +225,12 @@ def _config(folder: Path, root: Path, modules: tuple[Module, ...] | None) -> Jso
     config = _read_object(root / "config.json")
     if is_static(modules[0].kind if modules else None, config):
         return static_config(root, config)
+    if is_open_clip(root, config, _WEIGHTS):
+        return open_clip_config(_read_object(root / OPEN_CLIP_CONFIG), config)
     if not (root / "config.json").is_file():
         raise CheckpointError(f"{folder.name} has no config.json: it is not a checkpoint folder")
+    if is_mobileclip(config):
+        return mobileclip_config(config)
     adapters = adapter_folders(root)
     return {**config, ADAPTERS: adapters} if adapters else config
 
@@ -216,7 +272,11 @@ def _text_config(root: Path) -> Setting:
     return Setting({}, _TEXT_CONFIGS[0])
 
 
-def _image_config(root: Path) -> Setting | None:
+def _image_config(root: Path, config: Json) -> Setting | None:
+    if config.get("model_type") == OPEN_CLIP:
+        return open_clip_image_config(config)
+    if config.get("model_type") == MOBILECLIP:
+        return mobileclip_image_config(config)
     if (root / "preprocessor_config.json").is_file():
         return Setting(_read_object(root / "preprocessor_config.json"), "preprocessor_config.json")
     nested = _read_object(root / "processor_config.json").get("image_processor")
@@ -234,6 +294,15 @@ def _shards(index: Path) -> tuple[Path, ...]:
         if not (index.parent / name).is_file():
             raise CheckpointError(f"{name}, listed in {index.name}, is missing")
     return tuple(index.parent / name for name in names)
+
+
+def _refuse_half_a_graph(folder: Path) -> None:
+    for name in _GRAPHS:
+        path = folder / name
+        if path.suffix == ".xml" and path.is_file() and not path.with_suffix(".bin").is_file():
+            raise CheckpointError(
+                f"{Path(name).with_suffix('.bin')}, which holds the weights of {name}, is missing"
+            )
 
 
 def _refuse_pickles(folder: Path) -> None:

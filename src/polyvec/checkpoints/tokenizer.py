@@ -5,6 +5,7 @@ threads one applies another's. Both are switched off at load; cutting is done he
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 import tokenizers
-from tokenizers import normalizers
+from tokenizers import normalizers, pre_tokenizers
 
 from polyvec.checkpoints.pair_encoding import TemplatePairs
+from polyvec.checkpoints.text_cleaning import Cleaning
 from polyvec.checkpoints.vocabulary import tokenizer_of
 from polyvec.errors import CheckpointError
 from polyvec.types import IntArray
@@ -54,6 +56,8 @@ class Tokenizer:
         }
         self.special_ids = frozenset(controls)
         self._control_tokens = tuple(controls.values())
+        self._clean: Cleaning | None = None
+        _cut_spelled(tokenizer, self._control_tokens)
         self._special_tokens = special_tokens
         self._end = _NO_IDS
         self._marking: tokenizers.Tokenizer | None = None
@@ -123,6 +127,7 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> list[IntArray]:
         """Ids of each text with its special tokens, uncut and unpadded."""
         special = self._special_tokens
+        texts = self._cleaned(texts)
         if len(texts) == 1:  # a third cheaper than a batch of one
             ids = self._tokenizer.encode(texts[0], add_special_tokens=special).ids
             return [self._ended(ids)]
@@ -131,7 +136,9 @@ class Tokenizer:
 
     def encode_bare(self, texts: Sequence[str]) -> list[IntArray]:
         """Ids of each text without special tokens."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        encodings = self._tokenizer.encode_batch_fast(
+            list(self._cleaned(texts)), add_special_tokens=False
+        )
         return [np.array(encoding.ids, np.int64) for encoding in encodings]
 
     def encode_frame(self, text: str) -> IntArray:
@@ -151,7 +158,7 @@ class Tokenizer:
         """
         marking = self._marking_tokenizer()
         marks = self._marks(prompt)
-        return [self._encode_marked(marking, marks, prompt, text) for text in texts]
+        return [self._encode_marked(marking, marks, prompt, text) for text in self._cleaned(texts)]
 
     def prompt_length(self, prompt: str) -> int:
         """Leading tokens of a text that are its prompt's, special ones before it included.
@@ -179,6 +186,12 @@ class Tokenizer:
         changed.suffix = np.concatenate([self.suffix, changed._end])  # noqa: SLF001
         return changed
 
+    def cleaning(self, clean: Cleaning) -> "Tokenizer":
+        """The same tokenizer, with ``clean`` applied to every text before it is read."""
+        changed = copy(self)
+        changed._clean = clean  # noqa: SLF001
+        return changed
+
     def within(self, vocab_size: int) -> "Tokenizer":
         """The same tokenizer without added tokens that lie beyond a model's table.
 
@@ -191,6 +204,9 @@ class Tokenizer:
         raw["added_tokens"] = [token for token in raw["added_tokens"] if token["id"] < vocab_size]
         smaller = tokenizers.Tokenizer.from_str(json.dumps(raw))
         return Tokenizer(smaller, special_tokens=self._special_tokens)
+
+    def _cleaned(self, texts: Sequence[str]) -> Sequence[str]:
+        return texts if self._clean is None else [self._clean(text) for text in texts]
 
     def _ended(self, ids: Sequence[int]) -> IntArray:
         array = np.array(ids, np.int64)
@@ -248,6 +264,25 @@ class Tokenizer:
 
 
 _NO_IDS: IntArray = np.zeros(0, np.int64)
+
+
+def _cut_spelled(tokenizer: tokenizers.Tokenizer, controls: Sequence[str]) -> None:
+    """Cut control tokens that a text spells, where the vocabulary would read them as one piece.
+
+    Unigram vocabularies list their control tokens among the pieces, as the likeliest of all.
+    """
+    whole = [token for token in controls if _reads_whole(tokenizer, token)]
+    if not whole:
+        return
+    places = "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in whole)
+    cut = pre_tokenizers.Split(tokenizers.Regex(places), "merged_with_previous")
+    own = [tokenizer.pre_tokenizer] if tokenizer.pre_tokenizer is not None else []
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*own, cut])
+
+
+def _reads_whole(tokenizer: tokenizers.Tokenizer, token: str) -> bool:
+    spans = tokenizer.encode(token, add_special_tokens=False).offsets
+    return len(token) > 1 and any(end - start == len(token) for start, end in spans)
 
 
 def _special_ends(tokenizer: tokenizers.Tokenizer) -> tuple[IntArray, IntArray]:

@@ -4,7 +4,7 @@ import json
 import mmap
 import re
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from polyvec.checkpoints.pickled_tensors import find_pickled_tensors
 from polyvec.errors import CheckpointError
 
 _DTYPES: dict[str, type[np.generic]] = {
@@ -92,6 +93,23 @@ class Weights:
                     raise CheckpointError(f"{path.name}: tensor {name!r} is in two files")
                 entries[prefix + name] = entry
         return cls(maps, entries, tuple(changed_ns))
+
+    @classmethod
+    def open_pickle(cls, path: Path) -> "Weights":
+        """Map the state dict that ``torch.save`` wrote; see `find_pickled_tensors`.
+
+        Raises:
+            CheckpointError: The file is missing, damaged, or holds more than named tensors.
+        """
+        mapped = _map(path)
+        found = find_pickled_tensors(path)
+        plain = {
+            name: Entry(tensor.dtype, tensor.shape, 0, tensor.start, tensor.size)
+            for name, tensor in found.items()
+            if tensor.is_plain
+        }
+        copied = {name: tensor.read(mapped) for name, tensor in found.items() if name not in plain}
+        return cls([mapped], plain, (path.stat().st_mtime_ns,)).joined(copied)
 
     def joined(
         self, arrays: Mapping[str, NDArray[np.float32]], *, instead_of: Collection[str] = ()
@@ -172,6 +190,42 @@ class Weights:
                 if short.endswith(old):
                     short = short.removesuffix(old) + new
             entries[short] = entry
+        return Weights(self._maps, entries, self._changed_ns)
+
+    def named(self, name_of: Callable[[str], str]) -> "Weights":
+        """The same tensors, each under the name that a function gives for its own.
+
+        Raises:
+            CheckpointError: Two tensors get one name.
+        """
+        entries = {name_of(name): entry for name, entry in self._entries.items()}
+        if len(entries) != len(self._entries):
+            raise CheckpointError("the weights hold a tensor twice, under different names")
+        return Weights(self._maps, entries, self._changed_ns)
+
+    def split_rows(self, parts: Mapping[str, Sequence[str]]) -> "Weights":
+        """The same tensors, some of them cut into equal parts; nothing is copied.
+
+        Args:
+            parts: Name of a fused tensor → names of its parts, along the first axis.
+
+        Raises:
+            CheckpointError: A tensor is missing, or its rows do not split evenly.
+        """
+        entries = {name: entry for name, entry in self._entries.items() if name not in parts}
+        for name, part_names in parts.items():
+            whole = self.entry(name)
+            rows, count = (whole.shape or (0,))[0], len(part_names)
+            if rows % count:
+                raise CheckpointError(
+                    f"tensor {name!r} of shape {list(whole.shape)} does not split into {count} "
+                    "equal parts"
+                )
+            size = whole.size // count
+            shape = (rows // count, *whole.shape[1:])
+            for index, part in enumerate(part_names):
+                start = whole.start + index * size
+                entries[part] = Entry(whole.dtype, shape, whole.file, start, size)
         return Weights(self._maps, entries, self._changed_ns)
 
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from polyvec import __version__
 from polyvec.cli import config, export, models, serve, verify
+from polyvec.cli._spellings import plain
 from polyvec.errors import PolyvecError
 
 _USAGE_EXIT = 2
@@ -22,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, 2 for what the user can mend, 130 after Ctrl-C.
     """
-    arguments = build_parser().parse_args(argv)
     try:
+        arguments = build_parser().parse_args(plain(sys.argv[1:] if argv is None else argv))
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except PolyvecError as error:

@@ -14,6 +14,13 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
         "models", nargs="*", metavar="MODEL", help="folder, hub id or alias (default: polyvec-demo)"
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings")
+    parser.add_argument(
+        "--mmes",
+        action="store_true",
+        help="stand in for a container of Multimodal Embedding Serving: listen on all addresses, "
+        "fetch public URLs, read videos and manifests below the temporary folder; its "
+        "EMBEDDING_* variables are read in any case",
+    )
     for definition in DEFINITIONS:
         if definition.flag is not None:
             _add_flag(parser, definition)
@@ -30,7 +37,12 @@ def load_given(arguments: argparse.Namespace) -> Config:
         for definition in DEFINITIONS
         if (given := getattr(arguments, definition.key, None)) is not None
     }
-    return load_config(models=arguments.models, flags=flags, file=arguments.config)
+    return load_config(
+        models=arguments.models,
+        flags=flags,
+        file=arguments.config,
+        mmes_defaults=getattr(arguments, "mmes", False),
+    )
 
 
 def _add_flag(parser: argparse.ArgumentParser, definition: Definition) -> None:

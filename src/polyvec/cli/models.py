@@ -57,8 +57,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from polyvec.config.compose import compose
+    from polyvec.engine.load import backend_named, load_model
     from polyvec.models._resolve import resolve
-    from polyvec.server.load import backend_named, load_model
 
     config = load_given(arguments)
     if len(config.models) != 1:

@@ -4,6 +4,7 @@ import argparse
 import logging
 
 from polyvec.cli._flags import add_serve_flags, load_given
+from polyvec.config.mmes import apply_proxy_exceptions
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -24,6 +25,8 @@ def _run(arguments: argparse.Namespace) -> int:
         level=config.values["log.level"].value.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    if config.values["media.trust_env_proxies"].value:
+        apply_proxy_exceptions()
     # Imported after the settings are known to be right: it loads the runtimes.
     from polyvec.config.compose import compose
     from polyvec.server.run import serve

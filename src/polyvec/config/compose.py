@@ -5,10 +5,12 @@ from pathlib import Path
 
 from polyvec.backends._base import BackendOptions
 from polyvec.config.load import Config, ModelSettings
+from polyvec.engine.load import RunOptions, ServedModel
 from polyvec.engine.options import EngineOptions
+from polyvec.media.decoder_options import DecoderOptions
 from polyvec.media.policy import MediaPolicy
+from polyvec.models._registry import alias_named
 from polyvec.models._resolve import ModelOptions
-from polyvec.server.load import RunOptions, ServedModel
 from polyvec.server.options import ServerOptions
 
 
@@ -42,6 +44,7 @@ def compose(config: Config) -> Plan:
             device=BackendOptions(**device),
             engine=EngineOptions(**config.section("engine")),
             media=MediaPolicy(**config.section("media")),
+            decoder=DecoderOptions(**config.section("decoder")),
         ),
         models=tuple(served_model(model) for model in config.models),
     )
@@ -67,5 +70,5 @@ def _own_names(reference: str) -> tuple[str, ...]:
     """
     folder = Path(reference).expanduser()
     if not folder.is_dir():
-        return (reference,)
+        return tuple(dict.fromkeys((reference, alias_named(reference) or reference)))
     return tuple(dict.fromkeys((folder.resolve().name, reference)))

@@ -16,7 +16,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUNCATIONS = ("end", "start", "none")
 CONVERSIONS = ("auto", "embed", "classify", "none")
 RUNNERS = ("auto", "pooling")
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+URL_ACCESS = ("none", "public")
 MIB = 1 << 20
 MAX_PORT = 65_535
 
@@ -108,6 +109,8 @@ def _engine() -> tuple[Definition, ...]:
         Definition("engine", "max_inline_chars", 2000, values.count,
                    "texts up to this are tokenised on the event loop"),
         Definition("engine", "max_decoded_images", 64, positive, "most decoded pictures in memory"),
+        Definition("engine", "max_videos", 2, positive, "videos decoded at the same time",
+                   "max-videos"),
         Definition("engine", "max_passed_over_batches", 16, positive,
                    "batches of better priority that may overtake in a row"),
         Definition("engine", "cache_bytes", 0, values.size_bytes,
@@ -125,16 +128,81 @@ def _engine() -> tuple[Definition, ...]:
 
 
 def _media() -> tuple[Definition, ...]:
+    positive, size = values.positive, values.size_bytes
     return (
-        Definition("media", "limit_bytes", 20 * MIB, values.size_bytes,
-                   "largest encoded picture", "limit-image"),
-        Definition("media", "max_pixels", 40_000_000, values.positive,
+        Definition("media", "limit_bytes", 20 * MIB, size, "largest encoded picture",
+                   "limit-image"),
+        Definition("media", "limit_video_bytes", 512 * MIB, size, "largest encoded video",
+                   "limit-video"),
+        Definition("media", "limit_manifest_bytes", 8 * MIB, size, "largest manifest of frames"),
+        Definition("media", "max_pixels", 40_000_000, positive,
                    "largest width x height of a picture", "max-image-pixels"),
-        Definition("media", "max_side_px", 65_535, values.positive, "longest side of a picture"),
-        Definition("media", "max_jpeg_scans", 100, values.positive,
+        Definition("media", "max_side_px", 65_535, positive, "longest side of a picture"),
+        Definition("media", "max_jpeg_scans", 100, positive,
                    "most passes over a progressive JPEG"),
         Definition("media", "formats", IMAGE_FORMATS,
                    values.listing(values.one_of(*IMAGE_FORMATS)), "accepted picture formats"),
+        Definition("media", "draft_jpeg", False, values.switch,
+                   "decode JPEGs that are shrunk sixfold or more at a fraction of their size: "
+                   "faster, slightly other vectors", "draft-jpeg", is_switch=True),
+        Definition("media", "max_frames", 4096, positive,
+                   "most frames of one video that are embedded", "max-frames"),
+        Definition("media", "max_video_s", 4 * 3600.0, values.duration_s, "longest video"),
+        *_media_sources(),
+    )  # fmt: skip
+
+
+def _media_sources() -> tuple[Definition, ...]:
+    seconds = values.duration_s
+    return (
+        Definition("media", "urls", "none", values.one_of(*URL_ACCESS),
+                   "fetch pictures and videos from URLs of any public host", "allow-media-urls"),
+        Definition("media", "allowed_domains", (), values.listing(values.host_pattern),
+                   "fetch from this host only, such as example.com, *.example.com or minio:9000; "
+                   "may be repeated", "allowed-media-domain", ("allowed-media-domains",),
+                   is_list=True),
+        Definition("media", "allowed_networks", (), values.listing(values.network),
+                   "fetch from addresses of this network although they are not public, such as "
+                   "10.0.0.0/8; may be repeated", "allowed-media-network", is_list=True),
+        Definition("media", "allowed_ports", (80, 443), values.listing(_port),
+                   "ports that URLs may name, beside those of allowed hosts"),
+        Definition("media", "roots", (), values.listing(values.existing_folder),
+                   "let callers name files below this folder; may be repeated", "media-root",
+                   ("allowed-local-media-path",), is_list=True),
+        Definition("media", "trust_env_proxies", False, values.switch,
+                   "fetch through the proxies of http_proxy, https_proxy and no_proxy"),
+        Definition("media", "connect_timeout_s", 5.0, seconds,
+                   "longest time to look a host up and connect"),
+        Definition("media", "first_byte_timeout_s", 15.0, seconds,
+                   "longest wait for the first byte of an answer"),
+        Definition("media", "fetch_timeout_s", 60.0, seconds, "longest time of a whole fetch",
+                   "media-fetch-timeout"),
+        Definition("media", "max_redirects", 3, values.count, "most redirects of a fetch"),
+        Definition("media", "default_start_s", 0.0, values.duration_s,
+                   "where a video begins when a request does not say"),
+        Definition("media", "default_duration_s", None, values.span_s,
+                   "how much of a video is embedded when a request does not say, -1 for all"),
+        Definition("media", "default_num_frames", 64, values.count,
+                   "frames of a video when a request does not say, 0 for all"),
+    )  # fmt: skip
+
+
+def _decoder() -> tuple[Definition, ...]:
+    positive, seconds = values.positive, values.duration_s
+    return (
+        Definition("decoder", "image_processes", None, positive,
+                   "processes that decode pictures; one per core by default, 2 to 8",
+                   "decoder-processes"),
+        Definition("decoder", "video_processes", 2, positive, "processes that decode videos"),
+        Definition("decoder", "limit_memory_bytes", 2048 * MIB, values.size_bytes,
+                   "address space of one decoding process", "decoder-memory"),
+        Definition("decoder", "image_timeout_s", 30.0, seconds, "longest time for one picture"),
+        Definition("decoder", "video_timeout_s", 60.0, seconds,
+                   "longest time between two frames of a video"),
+        Definition("decoder", "video_cpu_s", 600.0, seconds,
+                   "most processor time for one video"),
+        Definition("decoder", "max_jobs", 1000, positive,
+                   "pictures or videos after which a decoding process is replaced"),
     )  # fmt: skip
 
 
@@ -143,7 +211,7 @@ def _backend() -> tuple[Definition, ...]:
         Definition("backend", "name", "openvino", values.text, "runtime", "backend"),
         Definition("backend", "device", "cpu", values.text,
                    "where to run, such as cpu or GPU.1", "device"),
-        Definition("backend", "dtype", "auto", values.one_of(*DTYPES),
+        Definition("backend", "dtype", "auto", _dtype,
                    "precision; auto is bfloat16 where the CPU has it, else float32; int8 and int4 "
                    "quantise weights, int8-full activations too", "dtype"),
         Definition("backend", "num_sessions", None, values.positive,
@@ -169,7 +237,7 @@ def _model() -> tuple[Definition, ...]:
                    "name that callers use, then its aliases; hub id or folder name by default",
                    "served-model-name", is_list=True),
         Definition("model", "revision", None, text, "branch, tag or commit on the hub", "revision"),
-        Definition("model", "pooling", None, values.one_of(*POOLINGS),
+        Definition("model", "pooling", None, _pooling,
                    "token states to one vector; by default what the checkpoint says", "pooling"),
         Definition("model", "normalize", None, values.switch,
                    "unit-length vectors; by default what the checkpoint says", "normalize",
@@ -209,6 +277,16 @@ def _as_vllm_has_them() -> tuple[Definition, ...]:
     )  # fmt: skip
 
 
+def _pooling(value: Any) -> Any:
+    """In any case, as OpenVINO Model Server and vLLM write it."""
+    return values.one_of(*POOLINGS)(value.lower() if isinstance(value, str) else value)
+
+
+def _dtype(value: Any) -> Any:
+    """Takes vLLM's other names too."""
+    return values.one_of(*DTYPES)({"half": "float16", "float": "float32"}.get(str(value), value))
+
+
 def _port(value: Any) -> int:
     try:
         port = values.count(value)
@@ -223,6 +301,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     *_server(),
     *_engine(),
     *_media(),
+    *_decoder(),
     *_backend(),
     *_model(),
 )

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polyvec.config import mmes
 from polyvec.config.definitions import BY_KEY, BY_VARIABLE, DEFINITIONS, Definition
-from polyvec.config.values import listing, text
+from polyvec.config.values import listing, switch, text
 from polyvec.errors import ConfigError
 
 DEFAULT_MODEL = "polyvec-demo"
 CONFIG_VARIABLE = "POLYVEC_CONFIG"
 MODEL_VARIABLE = "POLYVEC_MODEL"
+MMES_VARIABLE = "POLYVEC_MMES"
 
 # What Kubernetes adds by itself to every container beside a Service called polyvec or polyvec-x.
 _KUBERNETES = re.compile(r"POLYVEC_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
@@ -87,14 +89,19 @@ def load_config(
     flags: Mapping[str, Any] | None = None,
     file: str | None = None,
     environ: Mapping[str, str] | None = None,
+    mmes_defaults: bool = False,
 ) -> Config:
-    """Read all sources.
+    """Read all sources: flags win over variables, those over the file.
+
+    Variables of Multimodal Embedding Serving come last, before the defaults.
 
     Args:
         models: MODEL arguments of the command line.
         flags: Dotted key → text of every flag that was given.
         file: TOML file; the variable POLYVEC_CONFIG names one otherwise.
         environ: Variables; the process's own by default.
+        mmes_defaults: Whether defaults are those of a container of Multimodal Embedding Serving;
+            the variable POLYVEC_MMES says so as well.
 
     Raises:
         ConfigError: A key or variable is unknown, a value cannot be used, or a model's setting was
@@ -102,6 +109,10 @@ def load_config(
     """
     environ = os.environ if environ is None else environ
     sources = _Sources()
+    if mmes_defaults or _is_on(environ, MMES_VARIABLE):
+        for key, raw in mmes.defaults().items():
+            sources.put(BY_KEY[key], raw, "--mmes")
+    _read_mmes(environ, sources)
     path = file or environ.get(CONFIG_VARIABLE)
     if path:
         _read_file(Path(path), sources)
@@ -139,6 +150,7 @@ def _read_file(path: Path, sources: _Sources) -> None:
 def _read_models(path: Path, tables: Any, sources: _Sources) -> None:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{path}: models are tables of an array: [[model]]", param="model")
+    models: list[tuple[str, str, dict[str, Value]]] = []
     for table in tables:
         if not isinstance(table.get("checkpoint"), str):
             raise ConfigError(
@@ -149,7 +161,8 @@ def _read_models(path: Path, tables: Any, sources: _Sources) -> None:
             definition.name: Value(_parsed(definition, raw, origin), origin)
             for definition, raw, origin in _entries(path, "model", rest)
         }
-        sources.models.append((table["checkpoint"], f"{path}", found))
+        models.append((table["checkpoint"], f"{path}", found))
+    sources.models = models
 
 
 def _entries(
@@ -163,7 +176,7 @@ def _entries(
 
 
 def _read_environ(environ: Mapping[str, str], sources: _Sources) -> None:
-    special = (CONFIG_VARIABLE, MODEL_VARIABLE)
+    special = (CONFIG_VARIABLE, MODEL_VARIABLE, MMES_VARIABLE)
     for variable in sorted(environ):
         raw = environ[variable]
         if not variable.startswith("POLYVEC_") or variable in special or not raw:
@@ -176,6 +189,26 @@ def _read_environ(environ: Mapping[str, str], sources: _Sources) -> None:
     if environ.get(MODEL_VARIABLE):
         references = listing(text)(environ[MODEL_VARIABLE])
         sources.models = [(reference, MODEL_VARIABLE, {}) for reference in references]
+
+
+def _read_mmes(environ: Mapping[str, str], sources: _Sources) -> None:
+    for variable, translate in mmes.VARIABLES.items():
+        if environ.get(variable):
+            for key, raw in translate(environ[variable]).items():
+                sources.put(BY_KEY[key], raw, variable)
+    reference = environ.get(mmes.MODEL_VARIABLE)
+    if reference:
+        sources.models = [(reference, mmes.MODEL_VARIABLE, {})]
+
+
+def _is_on(environ: Mapping[str, str], variable: str) -> bool:
+    raw = environ.get(variable)
+    if not raw:
+        return False
+    try:
+        return switch(raw)
+    except ValueError as error:
+        raise ConfigError(f"{variable} must be {error}, not {raw!r}", param=variable) from None
 
 
 def _combine(sources: _Sources) -> Config:

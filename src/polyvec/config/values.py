@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 Parser = Callable[[Any], Any]
@@ -19,6 +21,7 @@ _SIZE_UNITS = {
     "gib": 1 << 30,
 }
 _DURATION_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_HOST_PATTERN = re.compile(r"(\*\.)?([^\s/@:*?#\[\]\\%]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 _SWITCHES = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -37,6 +40,29 @@ def folder(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a folder, or off")  # noqa: TRY004  (what a parser raises)
     return "" if value.lower() == "off" else value
+
+
+def existing_folder(value: Any) -> str:
+    """The absolute path of a folder that is there, and is not the root of all files."""
+    path = Path(value).expanduser().absolute() if isinstance(value, str) and value else None
+    if path is None or not path.is_dir() or path.resolve() == Path(path.anchor):
+        raise ValueError("a folder that exists, other than /")
+    return str(path)
+
+
+def host_pattern(value: Any) -> str:
+    """A host name, with ``*.`` for all names below it, and a port where it is not the usual one."""
+    if not isinstance(value, str) or not _HOST_PATTERN.fullmatch(value):
+        raise ValueError("a host such as example.com, *.example.com or minio:9000, without http://")
+    return value
+
+
+def network(value: Any) -> str:
+    """Addresses in CIDR form; a lone address is a network of one."""
+    try:
+        return str(ip_network(text(value)))
+    except ValueError:
+        raise ValueError("a network such as 10.0.0.0/8 or fd00::/8") from None
 
 
 def path_prefix(value: Any) -> str:
@@ -82,6 +108,11 @@ def size_bytes(value: Any) -> int:
 def duration_s(value: Any) -> float:
     """A time in seconds, such as ``30s``, ``250ms``, ``5m`` or ``1.5``."""
     return float(_measure(value, _DURATION_UNITS, "a time such as 30s, 250ms, 5m or 1.5 (seconds)"))
+
+
+def span_s(value: Any) -> float | None:
+    """A time in seconds, or -1 (None) for all the rest."""
+    return None if value is None or str(value).strip() in ("-1", "-1.0") else duration_s(value)
 
 
 def _measure(value: Any, units: Mapping[str, float], wanted: str) -> float:

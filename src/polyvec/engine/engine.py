@@ -8,7 +8,7 @@ themselves.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Thread
@@ -19,15 +19,26 @@ import numpy as np
 from polyvec.backends._base import Runner
 from polyvec.engine.admission import Admission
 from polyvec.engine.cache import VectorCache
+from polyvec.engine.decoding import Decoder
+from polyvec.engine.finishing import finished
 from polyvec.engine.flights import Ask, Failure, Flight, Flights, Found
 from polyvec.engine.metrics import EngineMetrics
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.outputs import Piece, activated, nothing_of
+from polyvec.engine.outputs import nothing_of
 from polyvec.engine.pool import PreparePool
-from polyvec.engine.postprocess import check_dimensions, finish
-from polyvec.engine.prepare import Prepared, Route, modalities_of, route_of
+from polyvec.engine.postprocess import check_dimensions
+from polyvec.engine.prepare import (
+    Kind,
+    Prepared,
+    Route,
+    image_route_of,
+    kinds_of,
+    num_pictures,
+    route_of,
+)
 from polyvec.engine.prompts import MAX_ECHOED_CHARS, prompt_of
 from polyvec.engine.scheduler import Scheduler
+from polyvec.engine.visual import FoundFrames, Visuals
 from polyvec.engine.work_queue import WorkQueue
 from polyvec.engine.worker import BatchReport, Worker, inference_failed
 from polyvec.errors import (
@@ -39,7 +50,7 @@ from polyvec.errors import (
 )
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._model import Model
-from polyvec.types import Embedding, EmbedRequest, Float32Array, Input, Output, SparseVector
+from polyvec.types import Embedding, EmbedRequest
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +62,8 @@ class Engine:
         model: What to prepare inputs for.
         runner: The same model, loaded and warm; the engine closes it.
         options: Limits and habits.
-        policy: Which pictures are accepted, and from where.
+        policy: Which pictures and videos are accepted, and from where.
+        decoder: Decodes them; several engines may share it, so it is not closed.
 
     Attributes:
         model: As given.
@@ -59,13 +71,19 @@ class Engine:
     """
 
     def __init__(
-        self, model: Model, runner: Runner, options: EngineOptions, policy: MediaPolicy
+        self,
+        model: Model,
+        runner: Runner,
+        options: EngineOptions,
+        policy: MediaPolicy,
+        decoder: Decoder,
     ) -> None:
         self.model = model
         self.metrics = EngineMetrics()
         self._runner = runner
         self._options = options
-        self._pool = PreparePool(model, options, policy)
+        self._pool = PreparePool(model, options, policy, decoder)
+        self._visuals = Visuals(self._pool, options, self._found)
         self._cache = VectorCache(options.cache_bytes)
         self._flights = Flights()
         self._queue = WorkQueue(
@@ -76,7 +94,6 @@ class Engine:
             num_workers=runner.num_sessions,
         )
         self._admission = Admission(options.max_queue_tokens)
-        self._decoded_slots = asyncio.Semaphore(options.max_decoded_images)
         self._threads: list[Thread] = []
         self._num_alive = 0
         self._num_active = 0
@@ -160,73 +177,28 @@ class Engine:
 
     async def _embed(self, request: EmbedRequest) -> list[Embedding]:
         self._check(request)
-        modalities = modalities_of(request, self.model)
-        texts = [i for i, modality in enumerate(modalities) if modality == "text"]
-        images = [i for i, modality in enumerate(modalities) if modality == "image"]
+        kinds = kinds_of(request, self.model)
+        texts = [i for i, kind in enumerate(kinds) if kind == "text"]
         route = self._route(request, texts=bool(texts))
         prepared = await self._pool.texts(request, [request.inputs[i] for i in texts], route)
-        cost = sum(item.cost for item in prepared) + len(images) * self._image_cost()
-        num_tokens = [0] * len(modalities)
+        cost = sum(item.cost for item in prepared) + self._visual_cost(request)
+        num_tokens = [0] * len(kinds)
         for i, item in zip(texts, prepared, strict=True):
             num_tokens[i] = item.num_tokens
+        found: Sequence[Found | FoundFrames]
         with self._admission.admit(cost, tokens_per_s=self._tokens_per_s()):
-            if images:
-                found = await self._mixed(request, texts, prepared, images)
+            if len(texts) < len(kinds):
+                found = await self._mixed(request, kinds, prepared)
             else:
-                found = await self._found(request, request.inputs, prepared)
+                names = [item.param for item in request.inputs]
+                found = await self._found(names, prepared, request.priority)
         self.metrics.tokens += sum(num_tokens)
-        return self._finished(request, route, found, num_tokens)
+        return finished(self.model, request, found, num_tokens)
 
     def _route(self, request: EmbedRequest, *, texts: bool) -> Route:
         if texts:
             return route_of(request, self.model)
-        if request.outputs not in (None, ("dense",)):
-            raise UnsupportedInputError("pictures have dense vectors only", param="outputs")
-        return Route("image")
-
-    def _finished(
-        self,
-        request: EmbedRequest,
-        route: Route,
-        found: Sequence[Found],
-        num_tokens: Sequence[int],
-    ) -> list[Embedding]:
-        """Dense rows cut and normalised as the request wants them, other outputs as they are."""
-        pieces: list[Mapping[Output, Piece]] = []
-        if route.is_plain:
-            rows = np.stack(cast("list[Float32Array]", found))
-        else:
-            pieces = cast("list[Mapping[Output, Piece]]", found)
-            rows = np.zeros((len(found), 0), np.float32)
-            if "dense" in route.outputs:
-                rows = np.stack([cast("Float32Array", each["dense"]) for each in pieces])
-        vectors = finish(
-            rows,
-            dimensions=request.dimensions,
-            normalize=self._normalizes(request),
-            standardize=self.model.standardizes,
-        )
-        if not pieces:
-            return [Embedding(*pair) for pair in zip(vectors, num_tokens, strict=True)]
-        return [
-            Embedding(
-                vector,
-                tokens,
-                sparse=cast("SparseVector | None", each.get("sparse")),
-                token_vectors=cast("Float32Array | None", each.get("tokens")),
-                scores=self._scores(request, each.get("score")),
-            )
-            for vector, tokens, each in zip(vectors, num_tokens, pieces, strict=True)
-        ]
-
-    def _normalizes(self, request: EmbedRequest) -> bool:
-        """Whether a request's vectors get unit length."""
-        if request.normalize is not None:
-            return request.normalize
-        # Those who standardise before they cut normalise after it, also where whole vectors are
-        # raw. Source: https://huggingface.co/nomic-ai/nomic-embed-text-v1.5.
-        is_cut = request.dimensions not in (None, self.model.dimensions)
-        return self.model.normalize or (is_cut and self.model.standardizes)
+        return image_route_of(request, self.model)
 
     def _check(self, request: EmbedRequest) -> None:
         """What can be refused before any work."""
@@ -245,52 +217,55 @@ class Engine:
         )
         prompt_of(request, self.model.text)
 
-    def _image_cost(self) -> int:
-        return 0 if self.model.image is None else self.model.image.num_patches
+    def _visual_cost(self, request: EmbedRequest) -> int:
+        """Patches of all pictures, and of as many frames as videos are expected to give."""
+        if self.model.image is None:
+            return 0
+        parts = [part for item in request.inputs for part in item.parts]
+        return self.model.image.num_patches * sum(map(num_pictures, parts))
 
     def _tokens_per_s(self) -> float:
         return self.metrics.tokens_per_s * self._num_alive
 
-    def _scores(self, request: EmbedRequest, logits: Piece | None) -> Float32Array | None:
-        if not isinstance(logits, np.ndarray):
-            return None
-        return logits if request.normalize is False else activated(self.model, logits)
-
     async def _mixed(
         self,
         request: EmbedRequest,
-        texts: Sequence[int],
+        kinds: Sequence[Kind],
         prepared: Sequence[Prepared],
-        images: Sequence[int],
-    ) -> list[Found]:
-        """Results of a request with pictures: texts together, every picture on its own."""
-        found: dict[int, Found] = {}
+    ) -> list[Found | FoundFrames]:
+        """Results of a request with pictures or videos: texts together, the rest one by one."""
+        found: dict[int, Found | FoundFrames] = {}
+        image_route = image_route_of(request, self.model)
+        if "video" in kinds and not image_route.is_plain:
+            raise UnsupportedInputError("videos have dense vectors only", param="outputs")
+        texts = [index for index, kind in enumerate(kinds) if kind == "text"]
 
-        async def fill(indexes: Sequence[int], prepared: Sequence[Prepared]) -> None:
-            inputs = [request.inputs[i] for i in indexes]
-            results = await self._found(request, inputs, prepared)
-            found.update(zip(indexes, results, strict=True))
+        async def fill_texts() -> None:
+            names = [request.inputs[index].param for index in texts]
+            results = await self._found(names, prepared, request.priority)
+            found.update(zip(texts, results, strict=True))
 
-        async def fill_image(index: int) -> None:
-            # Holds the slot until the vector is there, which bounds decoded pictures in memory.
-            async with self._decoded_slots:
-                item = request.inputs[index]
-                await fill([index], [await self._pool.image(item, salt=request.cache_salt)])
+        async def fill(index: int, kind: Kind) -> None:
+            item = request.inputs[index]
+            if kind == "video":
+                found[index] = await self._visuals.video(request, item)
+            else:
+                found[index] = await self._visuals.picture(request, item, image_route)
 
-        work = [fill_image(index) for index in images]
+        work = [fill(index, kind) for index, kind in enumerate(kinds) if kind != "text"]
         if texts:
-            work.append(fill(texts, prepared))
+            work.append(fill_texts())
         await _all_or_first_error([asyncio.ensure_future(each) for each in work])
-        return [found[i] for i in range(len(request.inputs))]
+        return [found[index] for index in range(len(kinds))]
 
     async def _found(
-        self, request: EmbedRequest, inputs: Sequence[Input], prepared: Sequence[Prepared]
+        self, names: Sequence[str], prepared: Sequence[Prepared], priority: int
     ) -> list[Found]:
         """Results as the model gives them, from the cache, another's flight, or a new one."""
         if self._num_alive == 0:
             raise _closing()
-        ask = Ask([item.param for item in inputs], self._loop)
-        started = self._board(ask, prepared, request.priority)
+        ask = Ask(names, self._loop)
+        started = self._board(ask, prepared, priority)
         if started:
             self._queue.put(started)
         try:

@@ -9,6 +9,7 @@ from polyvec.engine.engine import Engine
 from polyvec.engine.prompts import MAX_ECHOED_CHARS
 from polyvec.engine.scoring import score
 from polyvec.errors import ConfigError, ModelNotFoundError
+from polyvec.media.decoders import Decoders
 from polyvec.models._model import Model
 from polyvec.types import EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
 
@@ -27,23 +28,36 @@ class LocalService:
     Args:
         served: At least one; the first answers requests that name no model.
         known_models: Alias names that this build can resolve.
+        decoders: Shared by the engines, and closed with them.
 
     Raises:
         ConfigError: Two models share a name or an alias.
     """
 
-    def __init__(self, served: Sequence[Served], *, known_models: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        served: Sequence[Served],
+        *,
+        known_models: Iterable[str] = (),
+        decoders: Decoders | None = None,
+    ) -> None:
         self._served = tuple(served)
+        self._decoders = decoders
         self._known_models = tuple(known_models)
         self._by_name = names_of([one.card for one in self._served])
 
     async def start(self) -> None:
         """Start every engine on the running event loop."""
+        if self._decoders is not None and any(one.engine.model.image for one in self._served):
+            # The first picture would wait for a process; nobody waits for this.
+            asyncio.get_running_loop().run_in_executor(None, self._decoders.start)
         await asyncio.gather(*(one.engine.start() for one in self._served))
 
     async def close(self, *, drain: bool = True) -> None:
         """Stop every engine, finished with what was accepted if ``drain``."""
         await asyncio.gather(*(one.engine.close(drain=drain) for one in self._served))
+        if self._decoders is not None:
+            await asyncio.to_thread(self._decoders.close)
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Embed with the model that the request names."""

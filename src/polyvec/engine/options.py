@@ -22,14 +22,15 @@ class EngineOptions:
         max_inline_chars: A request with no more text than this is tokenised on the event loop: the
             way to a thread and back takes longer than the work.
         max_decoded_images: Most decoded pictures in memory; further ones wait encoded.
+        max_videos: Videos that are decoded at the same time; further ones wait encoded.
         max_passed_over_batches: Batches of better priority that may overtake waiting inputs in a
             row.
         cache_bytes: Memory for finished vectors; 0 keeps none. Off by default, since vectors reveal
             the texts they were made from.
         truncate: What happens to an over-long text when a request does not say.
         self_test: Whether a model is checked when it is loaded; see `polyvec.engine.self_test`.
-        prepare_threads: Threads that tokenise long texts and decode pictures.
-        fetch_threads: Pictures that may be downloaded at the same time.
+        prepare_threads: Threads that tokenise long texts and wait for decoded pictures.
+        fetch_threads: Pictures and videos that may be downloaded at the same time.
     """
 
     max_batch_tokens: int = 512
@@ -38,6 +39,7 @@ class EngineOptions:
     max_text_chars: int = 1_000_000
     max_inline_chars: int = 2_000
     max_decoded_images: int = 64
+    max_videos: int = 2
     max_passed_over_batches: int = 16
     cache_bytes: int = 0
     truncate: Truncate = "none"

@@ -31,6 +31,8 @@ def piece_of(model: Model, output: Output, value: Float32Array, prepared: Prepar
         value: (N,) where the head gives rows, otherwise (L, N).
         prepared: The input.
     """
+    if output == "tokens" and prepared.route.modality == "image":
+        return normalized(value)
     if output == "sparse":
         return _sparse(model, value, np.asarray(prepared.array, np.int64))
     return _tokens(model, value, prepared) if output == "tokens" else value

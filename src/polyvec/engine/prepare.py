@@ -1,20 +1,20 @@
-"""Input → Prepared: what the model reads, its cost and its key. Pure but for fetching a picture."""
+"""Input → Prepared: what the model reads, its cost and its key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyvec.engine.cache import content_key
 from polyvec.engine.prompts import adapter_of
 from polyvec.errors import UnsupportedInputError
-from polyvec.media.image import decode_image
-from polyvec.media.policy import MediaPolicy
+from polyvec.media.rgb import RgbArray
 from polyvec.models._model import ImageRules, Model
 from polyvec.types import (
     EmbedRequest,
     Float32Array,
+    FramesManifest,
     Image,
     Input,
     IntArray,
@@ -24,6 +24,7 @@ from polyvec.types import (
     Part,
     Text,
     Tokens,
+    Video,
 )
 
 
@@ -52,6 +53,12 @@ class Route:
         outputs = "" if self.is_plain else "+".join(self.outputs)
         return outputs if self.adapter is None else f"{outputs}@{self.adapter}"
 
+
+Kind = Literal["text", "image", "video"]
+"""How an input is prepared; a video becomes many pictures."""
+
+LIKELY_FRAMES = 64
+"""What a video counts for while nobody has looked into it."""
 
 PLAIN_TEXT = Route("text")
 PLAIN_IMAGE = Route("image")
@@ -104,34 +111,67 @@ def route_of(request: EmbedRequest, model: Model) -> Route:
     return Route("text", tuple(dict.fromkeys(outputs)), adapter)
 
 
-def modalities_of(request: EmbedRequest, model: Model) -> list[Modality]:
-    """Which tower reads each input of a request.
+def image_route_of(request: EmbedRequest, model: Model) -> Route:
+    """The way of a request's pictures through the model.
 
     Raises:
-        UnsupportedInputError: The model has no such tower, or an input has several parts.
+        UnsupportedInputError: The model does not give an output that is asked for.
     """
-    return [_modality_of(item, model) for item in request.inputs]
+    outputs = tuple(dict.fromkeys(request.outputs or PLAIN_IMAGE.outputs))
+    for output in outputs:
+        if output not in model.image_outputs:
+            raise UnsupportedInputError(
+                f"this model gives no {output} output of pictures; it gives "
+                f"{', '.join(model.image_outputs)}",
+                param="outputs",
+            )
+    return PLAIN_IMAGE if outputs == PLAIN_IMAGE.outputs else Route("image", outputs)
 
 
-def _modality_of(item: Input, model: Model) -> Modality:
+def kinds_of(request: EmbedRequest, model: Model) -> list[Kind]:
+    """How each input of a request is prepared.
+
+    Raises:
+        UnsupportedInputError: The model has no tower for it, this installation cannot read it, or
+            an input has several parts.
+    """
+    return [_kind_of(item, model) for item in request.inputs]
+
+
+def _kind_of(item: Input, model: Model) -> Kind:
     if len(item.parts) != 1:
         raise UnsupportedInputError(
-            f"{item.param} has {len(item.parts)} parts; the active model takes exactly one text or "
-            "image per input",
+            f"{item.param} has {len(item.parts)} parts; the active model takes exactly one text, "
+            "image or video per input",
             param=item.param,
         )
-    modality: Modality = "image" if isinstance(item.parts[0], Image) else "text"
-    if isinstance(item.parts[0], Pair) and "score" not in model.outputs:
+    part = item.parts[0]
+    if isinstance(part, Pair) and "score" not in model.outputs:
         raise UnsupportedInputError(
             f"{item.param} is a pair of texts, which only a cross-encoder reads", param=item.param
         )
-    if (model.image if modality == "image" else model.text) is None:
+    kind: Kind = "text"
+    if isinstance(part, Image):
+        kind = "image"
+    elif isinstance(part, Video | FramesManifest):
+        kind = "video"
+    if (model.text if kind == "text" else model.image) is None:
         raise UnsupportedInputError(
-            f"{modality.capitalize()} inputs are not supported by the active model, which takes "
+            f"{kind.capitalize()} inputs are not supported by the active model, which takes "
             f"{' and '.join(model.modalities)}",
             param=item.param,
         )
-    return modality
+    return kind
+
+
+def num_pictures(part: Part) -> int:
+    """Pictures that the model reads of a part; of a video, as many as are likely."""
+    if isinstance(part, Video):
+        indexes = part.sampling.indexes
+        return len(indexes) if indexes is not None else part.sampling.num_frames or LIKELY_FRAMES
+    if isinstance(part, FramesManifest):
+        return LIKELY_FRAMES
+    return 1 if isinstance(part, Image) else 0
 
 
 def num_chars(inputs: Sequence[Input]) -> int:
@@ -147,26 +187,19 @@ def _size(part: Part) -> int:
     return len(part.ids) if isinstance(part, Tokens) else 0
 
 
-def prepare_image(
-    data: bytes, rules: ImageRules, policy: MediaPolicy, *, param: str, salt: str
-) -> Prepared:
-    """Decode and transform one picture.
+def prepare_picture(pixels: RgbArray, rules: ImageRules, key: bytes, route: Route) -> Prepared:
+    """What the model reads of a decoded picture.
 
     Args:
-        data: The encoded file.
+        pixels: As the transform's ``fitted`` gives them.
         rules: The model's.
-        policy: Byte and pixel limits; one engine has one, so it is not part of the key.
-        param: The input's name in messages.
-        salt: The request's.
-
-    Raises:
-        MediaError: It cannot be decoded under the policy.
+        key: See `Prepared`.
+        route: The picture's.
     """
-    pixels = rules.transform(decode_image(data, policy, param=param))
     return Prepared(
-        route=PLAIN_IMAGE,
-        array=pixels,
+        route=route,
+        array=rules.transform.normalized(pixels),
         cost=rules.num_patches,
         num_tokens=0,
-        key=content_key("image", data, salt=salt),
+        key=key,
     )

@@ -247,10 +247,11 @@ def _prepared(encoded: _Encoded, param: str, rules: TextRules, salt: str, route:
         )
     if length == 0 and not rules.empty_is_zero:
         raise InvalidInputError(f"{param} gives no tokens, so it has no embedding", param=param)
+    encoded = _filled(encoded, rules)
     return Prepared(
         route=route,
         array=encoded.ids,
-        cost=max(length, 1),
+        cost=max(len(encoded.ids), 1),
         num_tokens=length if encoded.num_tokens is None else encoded.num_tokens,
         key=_key(encoded, salt, route),
         segments=encoded.segments,
@@ -258,6 +259,14 @@ def _prepared(encoded: _Encoded, param: str, rules: TextRules, salt: str, route:
         attended=encoded.attended,
         kept=encoded.kept,
     )
+
+
+def _filled(encoded: _Encoded, rules: TextRules) -> _Encoded:
+    """With the padding that the model reads; the vectors of its tokens are nobody's."""
+    ids = rules.filled(encoded.ids)
+    if len(ids) == len(encoded.ids):
+        return encoded
+    return replace(encoded, ids=ids, kept=np.arange(len(ids)) < len(encoded.ids))
 
 
 def _key(encoded: _Encoded, salt: str, route: Route) -> bytes:

@@ -94,7 +94,7 @@ def _probe_ids(rules: TextRules) -> list[IntArray]:
     encoded = rules.tokenizer.encode(_TEXTS)
     known = [np.minimum(ids, rules.vocab_size - 1) for ids in encoded]
     cut = [rules.tokenizer.truncate(ids, limit, "end") for ids in known]
-    return [ids if len(ids) else np.zeros(1, np.int64) for ids in cut]
+    return [rules.filled(ids) if len(ids) else np.zeros(1, np.int64) for ids in cut]
 
 
 def _attention(model: Model, runner: Runner, ids: IntArray) -> Check | None:
@@ -136,6 +136,9 @@ def _vectors(
     # Its longer neighbours are the padding of the shortest text, where a runtime pads at all.
     padded = _cosine(alone[0], from_batch[0])
     yield Check("padding does not matter", f"cosine {padded:.7f}", passed=padded >= wanted)
+    if model.outputs[0] == "sparse":  # a runtime's relu may turn NaN into zero
+        counts = [np.count_nonzero(rows) for rows in alone]
+        yield Check("words with a weight", f"{min(counts)} to {max(counts)}", passed=any(counts))
     if model.outputs[0] != "dense":
         return
     length = together.shape[1]

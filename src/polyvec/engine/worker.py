@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from polyvec.backends._base import Session, TokenBatch
+from polyvec.backends._base import Batch, ImageBatch, Session
 from polyvec.backends._outputs import gives_tokens
 from polyvec.engine.batch import assemble
 from polyvec.engine.flights import Flight, Result
@@ -16,7 +16,7 @@ from polyvec.engine.postprocess import finite_rows, not_finite
 from polyvec.engine.work_queue import Work, WorkQueue
 from polyvec.errors import InferenceError
 from polyvec.models._model import Model
-from polyvec.types import Float32Array
+from polyvec.types import Float32Array, Output
 
 logger = logging.getLogger(__name__)
 
@@ -121,17 +121,9 @@ class Worker:
     def _outputs(self, flights: Sequence[Flight], *, alone: bool) -> list[Result]:
         """Every output of every input, cut out of what the batch gave."""
         batch = assemble([flight.prepared for flight in flights])
-        if not isinstance(batch, TokenBatch):
-            raise InferenceError("only texts have several outputs")
         given = self._session.run_outputs(batch, flights[0].route.outputs, alone=alone)
-        ends = np.cumsum(batch.lengths)
         results: list[Result] = []
-        for index, flight in enumerate(flights):
-            span = slice(int(ends[index] - batch.lengths[index]), int(ends[index]))
-            values = {
-                name: array[span] if gives_tokens(self._model, name) else array[index]
-                for name, array in given.items()
-            }
+        for flight, values in zip(flights, self._values(batch, given), strict=True):
             if not all(is_finite(value) for value in values.values()):
                 results.append(not_finite)
                 continue
@@ -140,6 +132,22 @@ class Worker:
                 {name: piece_of(self._model, name, v, prepared) for name, v in values.items()}
             )
         return results
+
+    def _values(
+        self, batch: Batch, given: Mapping[Output, Float32Array]
+    ) -> Iterator[dict[Output, Float32Array]]:
+        """The part of each output that belongs to each input."""
+        if isinstance(batch, ImageBatch):
+            for index in range(len(batch.pixels)):
+                yield {name: array[index] for name, array in given.items()}
+            return
+        ends = np.cumsum(batch.lengths)
+        for index, (end, length) in enumerate(zip(ends, batch.lengths, strict=True)):
+            span = slice(int(end - length), int(end))
+            yield {
+                name: array[span] if gives_tokens(self._model, name) else array[index]
+                for name, array in given.items()
+            }
 
     def _rows(self, flights: Sequence[Flight], *, alone: bool) -> Float32Array:
         batch = assemble([flight.prepared for flight in flights])

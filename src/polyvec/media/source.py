@@ -1,110 +1,151 @@
-"""Where an image is → the bytes of its file."""
+"""Where a picture, a video or a manifest is → its encoded bytes, or an open file of them."""
 
 import binascii
 import re
+from typing import Literal, overload
 from urllib.parse import unquote_to_bytes
 
-from polyvec.errors import MediaError, UnsupportedInputError
-from polyvec.media.policy import MediaPolicy
-from polyvec.types import Base64, Bytes, DataUri, Source, Url
+from polyvec.errors import MediaError
+from polyvec.media.encoded import Encoded, Wanted
+from polyvec.media.files import open_file
+from polyvec.media.policy import MediaKind, MediaPolicy
+from polyvec.types import Base64, Bytes, DataUri, File, Source, Url
+
+__all__ = ["Encoded", "open_source", "read_source"]
 
 _DATA_URI = re.compile(r"data:(?P<kind>[^;,]*)(?P<options>(?:;[^;,]*)*),", re.IGNORECASE)
 _WHITESPACE = b" \t\r\n\f\v"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+# An animated picture may be asked for as a video.
+_MEDIA_TYPES: dict[MediaKind, tuple[str, ...]] = {
+    "image": ("image/",),
+    "video": ("video/", "image/"),
+    "manifest": ("application/json", "text/"),
+}
+_ANY_TYPE = "application/octet-stream"
+
+
+@overload
+def open_source(
+    source: Source, policy: MediaPolicy, *, kind: Literal["image", "manifest"], param: str
+) -> bytes: ...
+
+
+@overload
+def open_source(source: Source, policy: MediaPolicy, *, kind: MediaKind, param: str) -> Encoded: ...
+
+
+def open_source(source: Source, policy: MediaPolicy, *, kind: MediaKind, param: str) -> Encoded:
+    """The encoded file, not yet looked at: bytes, or for a video maybe an open file.
+
+    A URL blocks until the policy's time is up at most; all else is quick.
+
+    Raises:
+        MediaError: Not base64 (``invalid_base64``), over its limit (``image_too_large``,
+            ``video_too_large``, ``manifest_too_large``), empty (``invalid_image`` …), a data URI of
+            something else (``unsupported_image_format`` …), or a URL or file that cannot be had
+            (``media_unavailable``, ``media_not_found``).
+        UnsupportedInputError: A URL or file, and the policy allows none.
+    """
+    wanted = Wanted(kind, policy, param)
+    found = _opened(source, wanted)
+    if isinstance(found, bytes):
+        if not found:
+            raise wanted.empty()
+        return found
+    if kind == "video":
+        if not found.seek(0, 2):
+            found.close()
+            raise wanted.empty()
+        found.seek(0)
+        return found
+    with found:
+        data = found.read(wanted.limit_bytes + 1)
+    if not data:
+        raise wanted.empty()
+    return _limited(data, wanted)
 
 
 def read_source(source: Source, policy: MediaPolicy, *, param: str) -> bytes:
-    """Bytes of the encoded file, not yet looked at.
+    """Bytes of an encoded picture; see `open_source`."""
+    return open_source(source, policy, kind="image", param=param)
 
-    Raises:
-        MediaError: Not base64 (``invalid_base64``), over the byte limit (``image_too_large``),
-            empty (``invalid_image``), or a data URI of something else
-            (``unsupported_image_format``).
-        UnsupportedInputError: A URL.
-    """
+
+def _opened(source: Source, wanted: Wanted) -> Encoded:
     match source:
         case Bytes(data):
-            file = _limited(data, policy, param)
+            return _limited(data, wanted)
         case Base64(text):
-            file = _read_text(text, policy, param)
+            return _read_text(text, wanted)
         case DataUri(uri):
-            file = _read_data_uri(uri, policy, param)
-        case Url():
-            raise UnsupportedInputError(
-                f"{param}: this server does not fetch URLs; send the picture itself, as base64 or "
-                "as a data URI such as data:image/png;base64,…",
-                param=param,
-            )
-    if not file:
-        raise MediaError(f"{param}: the picture is empty", param=param)
-    return file
+            return _read_data_uri(uri, wanted)
+        case File(path):
+            return open_file(path, wanted)
+        case Url(url):
+            # The HTTP client takes a while to import, and few servers fetch anything.
+            from polyvec.media.fetch import fetch
+
+            return fetch(url, wanted)
 
 
-def _read_text(text: str, policy: MediaPolicy, param: str) -> bytes:
+def _read_text(text: str, wanted: Wanted) -> bytes:
     # Some clients paste a whole data URI into the field that is meant for its base64.
     if text[:64].lstrip()[:5].lower() == "data:":
-        return _read_data_uri(text, policy, param)
+        return _read_data_uri(text, wanted)
     if "," in text:
         raise _invalid_base64(
-            param, "it has a comma; send base64 alone or a whole data URI (data:image/png;base64,…)"
+            wanted, "it has a comma; send base64 alone or a whole data URI (data:…;base64,…)"
         )
     try:
-        return _decode(text.encode("ascii"), policy, param)
+        return _decode(text.encode("ascii"), wanted)
     except UnicodeEncodeError:
-        raise _invalid_base64(param, "it has characters outside ASCII") from None
+        raise _invalid_base64(wanted, "it has characters outside ASCII") from None
 
 
-def _read_data_uri(uri: str, policy: MediaPolicy, param: str) -> bytes:
+def _read_data_uri(uri: str, wanted: Wanted) -> bytes:
     uri = uri.lstrip()
     head = _DATA_URI.match(uri)
     if head is None:
         raise _invalid_base64(
-            param,
+            wanted,
             "the data URI must look like data:image/png;base64,… with a comma before the data",
         )
-    kind = head["kind"].strip().lower()
-    if not kind.startswith("image/") and kind != "application/octet-stream":
-        raise MediaError(
-            f"{param}: the data URI's media type must be image/… or application/octet-stream",
-            param=param,
-            code="unsupported_image_format",
+    media_type = head["kind"].strip().lower()
+    accepted = _MEDIA_TYPES[wanted.kind]
+    if not media_type.startswith(accepted) and media_type != _ANY_TYPE:
+        shown = [f"{name}…" if name.endswith("/") else name for name in accepted]
+        raise wanted.error(
+            f"the data URI's media type must be {', '.join(shown)} or {_ANY_TYPE}",
+            f"unsupported_{wanted.kind}_format",
         )
     if head["options"].lower().rpartition(";")[2].strip() != "base64":
-        raise _invalid_base64(param, "the data URI must say ;base64 before its comma")
+        raise _invalid_base64(wanted, "the data URI must say ;base64 before its comma")
     # Percent-encoding is legal in any URI; unquoting leaves other text as it is.
-    return _decode(unquote_to_bytes(uri[head.end() :]), policy, param)
+    return _decode(unquote_to_bytes(uri[head.end() :]), wanted)
 
 
-def _decode(text: bytes, policy: MediaPolicy, param: str) -> bytes:
+def _decode(text: bytes, wanted: Wanted) -> bytes:
     """Decode base64 of either alphabet, with or without padding and line breaks."""
     digits = text.translate(_URL_SAFE, _WHITESPACE)
     unpadded = digits.rstrip(b"=")
-    if len(unpadded) * 3 // 4 > policy.limit_bytes:
-        raise _too_large(policy, param)
+    if len(unpadded) * 3 // 4 > wanted.limit_bytes:
+        raise wanted.too_large()
     missing = -len(unpadded) % 4
     if missing == 3 or len(digits) - len(unpadded) not in (0, missing):  # noqa: PLR2004 - of a group of 4
-        raise _invalid_base64(param, "its length is not that of whole bytes; it may be cut off")
+        raise _invalid_base64(wanted, "its length is not that of whole bytes; it may be cut off")
     try:
         return binascii.a2b_base64(unpadded + b"=" * missing, strict_mode=bool(unpadded))
     except binascii.Error:
         raise _invalid_base64(
-            param, "only A-Z a-z 0-9 + / (or - _), padding and line breaks are allowed"
+            wanted, "only A-Z a-z 0-9 + / (or - _), padding and line breaks are allowed"
         ) from None
 
 
-def _limited(data: bytes, policy: MediaPolicy, param: str) -> bytes:
-    if len(data) > policy.limit_bytes:
-        raise _too_large(policy, param)
+def _limited(data: bytes, wanted: Wanted) -> bytes:
+    if len(data) > wanted.limit_bytes:
+        raise wanted.too_large()
     return data
 
 
-def _invalid_base64(param: str, why: str) -> MediaError:
-    return MediaError(f"{param}: not valid base64: {why}", param=param, code="invalid_base64")
-
-
-def _too_large(policy: MediaPolicy, param: str) -> MediaError:
-    return MediaError(
-        f"{param}: the encoded picture is over the limit of {policy.limit_bytes} bytes",
-        param=param,
-        code="image_too_large",
-    )
+def _invalid_base64(wanted: Wanted, why: str) -> MediaError:
+    return wanted.error(f"not valid base64: {why}", "invalid_base64")

@@ -1,6 +1,7 @@
 """RGB pixels → the float array that a vision tower reads."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -28,6 +29,8 @@ class ImageTransform:
         resample: Pillow's code: 0 nearest, 1 lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming.
         crop: ``(height, width)`` cut from the centre, black around a picture that is smaller; None
             only with an exact resize, so that all results have one shape.
+        crop_rounding: Which way the crop goes that cannot be centred: ``down`` as transformers
+            cuts, or ``half_even`` as torchvision does.
         rescale_factor: Multiplies pixels before normalisation; 1 to leave them 0 … 255.
         mean: Subtracted per channel after rescaling.
         std: Divides per channel.
@@ -39,6 +42,7 @@ class ImageTransform:
     resize: int | tuple[int, int] | None
     resample: int = 3
     crop: tuple[int, int] | None = None
+    crop_rounding: Literal["down", "half_even"] = "down"
     rescale_factor: float = 1 / 255
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -60,9 +64,11 @@ class ImageTransform:
 
     def fitted(self, rgb: RgbArray) -> RgbArray:
         """Resize and crop: uint8 (H, W, 3) into contiguous uint8 (*size, 3)."""
-        full = self._resized_size(rgb.shape[0], rgb.shape[1])
-        rows = _Window.centred(full[0], self.size[0])
-        columns = _Window.centred(full[1], self.size[1])
+        full = self.resized(rgb.shape[0], rgb.shape[1])
+        rows, columns = (
+            _Window.centred(length, size, self.crop_rounding)
+            for length, size in zip(full, self.size, strict=True)
+        )
         kept = _resample(rgb, full, (rows, columns), self.resample)
         if kept.shape[:2] == self.size:
             return np.ascontiguousarray(kept)
@@ -78,7 +84,8 @@ class ImageTransform:
         out += _per_channel(-np.asarray(self.mean) / std)
         return out
 
-    def _resized_size(self, height: int, width: int) -> tuple[int, int]:
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) that a picture gets before it is cropped."""
         if self.resize is None:
             return height, width
         if isinstance(self.resize, tuple):
@@ -104,9 +111,14 @@ class _Window:
     offset: int
 
     @classmethod
-    def centred(cls, length: int, crop: int) -> "_Window":
-        # Source: transformers image_transforms.center_crop, whose odd pixel of padding comes first.
+    def centred(cls, length: int, crop: int, rounding: str) -> "_Window":
+        # Source: transformers image_transforms.center_crop, whose odd pixel of padding comes first;
+        # torchvision functional.center_crop, which rounds what is left, and whose does not.
         first = (length - crop) // 2
+        if rounding == "half_even" and length > crop:
+            first = round((length - crop) / 2)
+        elif rounding == "half_even":
+            first = -((crop - length) // 2)
         return cls(max(first, 0), min(first + crop, length), max(-first, 0))
 
     @property

@@ -28,6 +28,17 @@ def run_layers(ops: Ops, x: Tensor, layer: Layer, num_layers: int) -> Tensor:
     return ops.pool(x)
 
 
+def run_all_layers(ops: Ops, x: Tensor, layer: Layer, num_layers: int) -> Tensor:
+    """Run a stack of layers whose every token is needed afterwards.
+
+    Returns:
+        Tokens.
+    """
+    for index in range(ops.depth(num_layers)):
+        x = layer(x, x, index, False)
+    return x
+
+
 def mlp(ops: Ops, x: Tensor, up: str, down: str, activation: Activation) -> Tensor:
     """Linear, activation, linear."""
     return ops.linear(ops.activation(ops.linear(x, up), activation), down)

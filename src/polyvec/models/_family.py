@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from polyvec.checkpoints.weights import Weights
 from polyvec.models._ops import Activation, Tensor
-from polyvec.types import Modality, Output
+from polyvec.models._padding import Padding
+from polyvec.types import Modality, Output, Setting
 
 Pooling = Literal["cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean", "eos"]
 
@@ -92,14 +93,21 @@ class Tower:
         dimensions: D of what ``forward`` returns.
         max_positions: Tokens that the position table holds (texts), or tokens of one picture,
             class token included (images).
+        trained_tokens: Longest text that the model was trained on, where that is less than it has
+            places for and no file says so; None otherwise. The operator may ask for more.
         pooling: Used when the checkpoint says nothing.
+        fixed_pooling: Whether it is part of the architecture, not a checkpoint's choice.
         eos_token_id: For ``eos`` pooling: the id whose first place is kept, or None for the place
             of the highest id (CLIP's first configs).
         image_size: Side of the square picture the tower reads; 0 for texts.
         image_processor: Class whose defaults hold when preprocessor_config.json names none.
+        num_vectors: How many vectors ``forward`` gives of one picture, (B, M, D) in all: its
+            ``tokens``, whose mean is its dense row. 0 where it gives rows.
         causal: Whether a token sees only what stands before it; the load-time self-test holds the
             graph to it.
         mixes_tokens: Whether tokens see one another at all.
+        padding: What texts are filled up with, and how far; None for models that read a text as it
+            is.
         special_tokens: Whether texts get the special tokens that the tokenizer's file puts around
             them; static models want none.
     """
@@ -111,9 +119,13 @@ class Tower:
     eos_token_id: Callable[[Any], int | None] = lambda _config: None
     image_size: Callable[[Any], int] = lambda _config: 0
     image_processor: str | None = None
+    num_vectors: Callable[[Any], int] = lambda _config: 0
     causal: Callable[[Any], bool] = lambda _config: False
     mixes_tokens: bool = True
     special_tokens: bool = True
+    fixed_pooling: bool = False
+    trained_tokens: int | None = None
+    padding: Callable[[Any], Padding | None] = lambda _config: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +160,8 @@ class Family:
             they are there → prefix put before the names of their tensors.
         fold: The file's tensors → those that ``forward`` reads, where that takes arithmetic. None
             where names are all that differs.
+        facts: ``(config.json, origin of one of its keys)`` → settings of this family alone that an
+            operator may want to look at.
         tiny: A config.json in published form with a tiny geometry, for tests.
         source: Paper or reference implementation.
     """
@@ -171,4 +185,7 @@ class Family:
     logits: Callable[[Any, Any, Tensor], Tensor] | None = None
     extra_files: Mapping[str, str] = field(default_factory=dict)
     fold: Callable[[Weights], Weights] | None = None
+    facts: Callable[[Mapping[str, Any], Callable[[str], str]], Mapping[str, Setting]] = (
+        lambda _config, _origin_of: {}
+    )
     tiny: Mapping[str, Any] = field(default_factory=dict)

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from polyvec.checkpoints.read import Checkpoint
+from polyvec.errors import CheckpointError
 from polyvec.models._family import Family, Tower
 from polyvec.models._prebuilt import PrebuiltConfig, default_pooling, forward, read_config
+from polyvec.models._registry import families
 
 NAME = "transformers"
+_SCORES = "ForSequenceClassification"
 
 _OFFSET_TYPES = frozenset(
     (
@@ -53,9 +56,13 @@ def foreign_family(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Family
 
     Returns:
         None where config.json names no ``model_type``, by which transformers finds the class.
+
+    Raises:
+        CheckpointError: It is a cross-encoder; of those only built-in ones are computed.
     """
     if not isinstance(checkpoint.config.get("model_type"), str):
         return None
+    _refuse_cross_encoder(checkpoint)
     return Family(
         name=NAME,
         architectures=(),
@@ -73,6 +80,22 @@ def foreign_family(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Family
         ignored_keys=(r"[\s\S]*",),  # the class takes what it needs, and the backend checks it
         normalize=True,
         source="transformers' own class",
+    )
+
+
+def _refuse_cross_encoder(checkpoint: Checkpoint) -> None:
+    """Its states would be pooled to well-shaped vectors that mean nothing."""
+    modules = (*(checkpoint.modules or ()), *checkpoint.lone_pooling)
+    if any(module.kind == "Pooling" for module in modules):
+        return
+    if not (checkpoint.architecture or "").endswith(_SCORES):
+        return
+    names = (name for family in families() for name in family.architectures)
+    known = ", ".join(sorted(name for name in names if name.endswith(_SCORES)))
+    raise CheckpointError(
+        f"architecture {checkpoint.architecture!r} is a cross-encoder that is not built in; "
+        f"built-in ones: {known}",
+        param="architectures",
     )
 
 

@@ -11,7 +11,8 @@ from polyvec.checkpoints.weights import Weights
 from polyvec.media.transform import ImageTransform
 from polyvec.models._family import Family, Head, Pooling, Projection
 from polyvec.models._late_interaction import LateInteractionRules
-from polyvec.types import Modality, Output, Setting
+from polyvec.models._padding import Padding
+from polyvec.types import IntArray, Modality, Output, Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class TextRules:
         marked_prompts: Prompts in which control tokens of the tokenizer stand.
         empty_is_zero: Whether a text without tokens has the zero vector (static models); otherwise
             it has none.
+        padding: What texts are filled up with before the model reads them; None for nothing.
     """
 
     tokenizer: Tokenizer
@@ -44,6 +46,11 @@ class TextRules:
     late: LateInteractionRules | None = None
     marked_prompts: frozenset[str] = frozenset()
     empty_is_zero: bool = False
+    padding: Padding | None = None
+
+    def filled(self, ids: IntArray) -> IntArray:
+        """Token ids (L,) of a text that is no longer than allowed, as the model reads them."""
+        return ids if self.padding is None else self.padding.filled(ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +125,10 @@ class Model:
         names = (*self.heads, *plain)
         # The states themselves are worth asking for wherever nothing else is made of every token.
         return names if "tokens" in names or "score" in names else (*names, "tokens")
+
+    @property
+    def image_outputs(self) -> tuple[Output, ...]:
+        """What it gives for a picture; see `Tower.num_vectors`."""
+        tower = self.family.towers.get("image")
+        several = tower is not None and tower.num_vectors(self.config) > 0
+        return ("dense", "tokens") if several else ("dense",)

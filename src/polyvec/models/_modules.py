@@ -31,7 +31,7 @@ def read_projections(checkpoint: Checkpoint, names: Collection[str]) -> tuple[Pr
     Raises:
         CheckpointError: A module is not known, or stands where it would not be computed.
     """
-    modules = [module for module in (checkpoint.modules or ())[1:] if module.kind not in _IGNORED]
+    modules = _after_model(checkpoint)
     for module in modules:
         _check_known(module)
     _check_order([module.kind for module in modules])
@@ -50,7 +50,7 @@ def read_token_projections(
     Raises:
         CheckpointError: A module is not known.
     """
-    modules = [module for module in (checkpoint.modules or ())[1:] if module.kind not in _IGNORED]
+    modules = _after_model(checkpoint)
     for module in modules:
         if module.kind not in _LATE:
             _check_known(module)
@@ -64,12 +64,23 @@ def weight_modules(checkpoint: Checkpoint) -> Iterator[Module]:
             yield module
 
 
-def _check_known(module: Module) -> None:
+def _after_model(checkpoint: Checkpoint) -> list[Module]:
+    modules = checkpoint.modules or ()
+    for module in modules[:1]:
+        _check_branches(module)
+    return [module for module in modules[1:] if module.kind not in _IGNORED]
+
+
+def _check_branches(module: Module) -> None:
     if module.kind in _BRANCHES:
         raise CheckpointError(
             f"modules.json: {module.kind} sends queries and documents through different modules, "
             "which is not supported"
         )
+
+
+def _check_known(module: Module) -> None:
+    _check_branches(module)
     if module.kind not in (*_STEPS, "Pooling", "Normalize"):
         supported = ", ".join(("Pooling", *_STEPS, *_IGNORED, "Normalize"))
         raise CheckpointError(

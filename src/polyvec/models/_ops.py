@@ -281,6 +281,15 @@ class TextOps(Ops, Protocol):
         """Tokens → rows: the sum of each column within each sequence."""
         ...
 
+    def convolve_tokens(self, x: Tensor, name: str) -> Tensor:
+        """Each column by itself is convolved along each text, with zeros beyond its ends.
+
+        Args:
+            x: Tokens.
+            name: Of the kernels ``name.weight`` (D, K), K odd, and the bias (D,).
+        """
+        ...
+
     def experts(self, x: Tensor, names: ExpertNames, *, top_k: int, kind: Activation) -> Tensor:
         """Mixture of two-layer perceptrons: each token goes through its ``top_k`` best experts.
 
@@ -322,14 +331,52 @@ class ImageOps(Ops, Protocol):
         """Pictures, (B, 3, H, W)."""
         ...
 
-    def conv2d(self, x: Tensor, name: str, *, stride: int, bias: bool = False) -> Tensor:
-        """(B, C, H, W) → (B, C', H', W'), no padding."""
+    def conv2d(
+        self,
+        x: Tensor,
+        name: str,
+        *,
+        stride: int,
+        padding: int = 0,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> Tensor:
+        """(B, C, H, W) → (B, C', H', W').
+
+        Args:
+            x: A feature map, or pictures.
+            name: Of the kernels ``name.weight`` (C', C / groups, h, w) and the bias (C',).
+            stride: Step in both directions.
+            padding: Zeros put around the map on each side.
+            groups: Parts of C that are convolved apart; C for one channel each.
+            bias: Whether there is one.
+        """
+        ...
+
+    def mean_over_map(self, x: Tensor) -> Tensor:
+        """A feature map (B, C, H, W) → rows (B, C): each channel's mean."""
+        ...
+
+    def scale_channels(self, x: Tensor, factors: Tensor) -> Tensor:
+        """Each channel of a feature map (B, C, H, W) times its number in the rows (B, C)."""
         ...
 
     def grid_tokens(self, x: Tensor) -> Tensor:
         """A feature map (B, C, H', W') → its H'·W' tokens of width C, row by row."""
         ...
 
+    def token_grid(self, x: Tensor, *, height: int) -> Tensor:
+        """Tokens row by row → a feature map (B, C, height, W'); undoes `grid_tokens`."""
+        ...
+
     def prepend(self, x: Tensor, name: str) -> Tensor:
         """Put the learned vector ``name`` before the tokens of every sequence."""
+        ...
+
+    def learned_tokens(self, name: str) -> Tensor:
+        """The learned vectors ``name`` (1, M, D) as the tokens of every picture.
+
+        Queries that attend to a picture's own tokens: `attention` takes ``q`` of another length
+        than ``k`` and ``v`` here.
+        """
         ...

@@ -46,15 +46,17 @@ class Said:
         pooling: A `Pooling`, or None.
         normalize: A bool, or None.
         config: Keys to put over config.json.
+        file: What config.json is called in this checkpoint.
     """
 
     pooling: Setting | None = None
     normalize: Setting | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    file: str = "config.json"
 
     def where(self, key: str) -> str:
         """The origin of a key of config.json."""
-        return f"--hf-overrides: {key}" if key in self.config else f"config.json: {key}"
+        return f"--hf-overrides: {key}" if key in self.config else f"{self.file}: {key}"
 
 
 def said_by(options: ModelOptions) -> Said:

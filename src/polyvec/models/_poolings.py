@@ -71,15 +71,15 @@ def read_poolings(
         CheckpointError: A file names a pooling that is not known.
         ConfigError: The operator's pooling cannot be used.
     """
-    if tower.pooling == "eos":  # part of the architecture, not a choice
+    if tower.pooling == "eos" or tower.fixed_pooling:
         if said.pooling is not None:
             raise ConfigError(
                 f"{said.pooling.origin} {said.pooling.value} cannot be used: "
                 f"{checkpoint.architecture} pools in its own way",
                 param="pooling",
             )
-        answers.keep("pooling", "eos", "family")
-        return Poolings(("eos",))
+        answers.keep("pooling", tower.pooling, "family")
+        return Poolings((tower.pooling,))
     usage = usage_of(checkpoint.config)
     module = _pooling_module(checkpoint)
     modes, origin = _modes(checkpoint, tower, said, usage, module)

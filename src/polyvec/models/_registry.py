@@ -59,11 +59,19 @@ def aliases() -> dict[str, str]:
     return {alias: repo for family in families() for alias, repo in family.aliases.items()}
 
 
+def alias_named(reference: str) -> str | None:
+    """The alias that a name means, in any case, with or without its family; None for no alias."""
+    wanted = reference.lower()
+    fitting = [
+        alias
+        for alias in aliases()
+        if alias.lower() == wanted or alias.lower().rpartition("/")[2] == wanted
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
 def alias_dtype(reference: str) -> Literal["int8"] | None:
     """The precision that an alias stands for; see `Family.alias_dtypes`."""
-    dtypes = {
-        alias.lower(): dtype
-        for family in families()
-        for alias, dtype in family.alias_dtypes.items()
-    }
-    return dtypes.get(reference.lower())
+    alias = alias_named(reference)
+    found = (family.alias_dtypes.get(alias) for family in families() if alias is not None)
+    return next((dtype for dtype in found if dtype is not None), None)

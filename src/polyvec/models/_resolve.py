@@ -5,6 +5,7 @@ Every answer keeps its origin. Nothing is guessed from a model's name.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from polyvec.checkpoints.adapter_folders import KEY as ADAPTERS
@@ -25,6 +26,7 @@ from polyvec.models._prebuilt import NAME as PREBUILT
 from polyvec.models._prebuilt import prebuilt_family
 from polyvec.models._registry import (
     alias_dtype,
+    alias_named,
     aliases,
     architecture_of,
     claimant,
@@ -56,12 +58,13 @@ def resolve(reference: str, options: ModelOptions | None = None) -> Model:
         ConfigError: An option contradicts the checkpoint.
     """
     options = options or ModelOptions()
-    said = said_by(options)
     answers = Answers()
-    folder = locate(_repo_of(reference), revision=options.revision)
-    checkpoint = _with_overrides(read_checkpoint(folder), said, options, answers)
+    checkpoint = read_checkpoint(locate(_repo_of(reference), revision=options.revision))
+    said = replace(said_by(options), file=checkpoint.config_origin)
+    checkpoint = _with_overrides(checkpoint, said, options, answers)
     architecture, family = _family(checkpoint, said, options, answers)
     config = family.read_config(checkpoint.config)
+    answers.found.update(family.facts(checkpoint.config, said.where))
     weights = _weights(checkpoint, family, config)
     heads = resolve_heads(checkpoint, family, config, weights)
     _check_convert(options, heads)
@@ -93,8 +96,8 @@ def resolve(reference: str, options: ModelOptions | None = None) -> Model:
 
 
 def _repo_of(reference: str) -> str:
-    lowered = {alias.lower(): repo for alias, repo in aliases().items()}
-    return lowered.get(reference.lower(), reference)
+    alias = None if Path(reference).expanduser().is_dir() else alias_named(reference)
+    return reference if alias is None else aliases()[alias]
 
 
 def _with_overrides(
@@ -137,6 +140,8 @@ def _foreign(checkpoint: Checkpoint, options: ModelOptions) -> Family | None:
     """The family of a checkpoint that transformers may load; None where a model file knows it."""
     if options.architecture is not None or claimant(checkpoint.config) is not None:
         return None
+    if checkpoint.is_open_clip:
+        return None
     try:
         family_of(checkpoint.architecture or architecture_of(checkpoint.config.get("model_type")))
     except CheckpointError:
@@ -165,7 +170,9 @@ def _weights(checkpoint: Checkpoint, family: Family, config: Any) -> Weights:
         files[checkpoint.module_weights(module)] = f"{module.path}."
     for name in checkpoint.config.get(ADAPTERS, ()) if family.adapters(config) else ():
         files[checkpoint.root / name / ADAPTER_WEIGHTS] = f"{ADAPTERS}.{name}."
-    weights = Weights.open(files).renamed(family.key_prefixes, family.key_endings)
+    pickled = checkpoint.pickled_weights
+    weights = Weights.open(files) if pickled is None else Weights.open_pickle(pickled)
+    weights = weights.renamed(family.key_prefixes, family.key_endings)
     weights = weights if family.fold is None else family.fold(weights)
     return with_extra_files(weights, checkpoint, family)
 
@@ -220,9 +227,11 @@ def _image_rules(
     if transform.size != (side, side):
         raise CheckpointError(
             f"{origin} makes pictures of {transform.size[0]}x{transform.size[1]}, "
-            f"but config.json says {side}x{side}"
+            f"but {checkpoint.config_origin} says {side}x{side}"
         )
-    answers.keep("image_size", side, "config.json: vision_config.image_size")
+    answers.keep("image_size", side, f"{checkpoint.config_origin}: image size")
+    if tower.num_vectors(config):
+        answers.keep("vectors_per_picture", tower.num_vectors(config), checkpoint.config_origin)
     return ImageRules(transform=transform, num_patches=tower.max_positions(config))
 
 

@@ -14,6 +14,8 @@ from polyvec.errors import CheckpointError
 from polyvec.models._ops import Rope
 from polyvec.types import Float32Array
 
+_MOST = 1e38
+
 
 @dataclass(frozen=True, slots=True)
 class _Base:
@@ -43,13 +45,22 @@ class _Base:
 
     def number(self, parameters: Mapping[str, Any], key: str) -> float:
         """A parameter that must be there."""
-        value = parameters.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise CheckpointError(
-                f"config.json: {self.where}.{key} must be a number above 0, not {value!r}",
-                param=self.where,
-            )
-        return float(value)
+        return positive(parameters.get(key), f"{self.where}.{key}")
+
+
+def positive(value: Any, key: str, *, above: float = 0.0) -> float:
+    """A value of config.json that must be a number.
+
+    Raises:
+        CheckpointError: It is none, or not between ``above`` and what float32 holds.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not above < value < _MOST:
+        raise CheckpointError(
+            f"config.json: {key} must be a number above {above:g}, not {value!r}",
+            param=key.partition(".")[0],
+        )
+    return float(value)
 
 
 def read_rope(
@@ -76,17 +87,19 @@ def read_rope(
     where = "rope_scaling" if raw.get("rope_scaling") else "rope_parameters"
     parameters = _parameters(raw, where, layer_type)
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
-    variant = _VARIANTS.get(kind)
+    variant = _VARIANTS.get(kind) if isinstance(kind, str) else None
     if variant is None:
         raise CheckpointError(
             f"config.json: {where}.rope_type {kind!r} is not supported; supported: "
             f"{', '.join(sorted(_VARIANTS))}",
             param=where,
         )
-    share = parameters.get("partial_rotary_factor") or raw.get("partial_rotary_factor") or 1.0
+    said = {**raw, **{key: value for key, value in parameters.items() if value is not None}}
+    share = said.get("partial_rotary_factor")
+    longest = said.get("rope_theta")
     base = _Base(
-        theta=float(parameters.get("rope_theta") or raw.get("rope_theta") or theta),
-        width=int(head_width * share),
+        theta=theta if longest is None else positive(longest, "rope_theta", above=1),
+        width=int(head_width * (1 if share is None else positive(share, "partial_rotary_factor"))),
         max_positions=int(raw.get("max_position_embeddings") or 0),
         where=where,
     )
@@ -179,14 +192,17 @@ def _yarn(base: _Base, parameters: Mapping[str, Any]) -> tuple[Float32Array, flo
     waves = base.wavelengths()
     kept = 1 - _ramp(base, parameters, length)
     frequencies = (1 / (np.float32(factor) * waves)) * (1 - kept) + (1 / waves) * kept
-    return frequencies.astype(np.float32), _attention_factor(parameters, factor)
+    return frequencies.astype(np.float32), _attention_factor(base, parameters, factor)
 
 
 def _ramp(base: _Base, parameters: Mapping[str, Any], length: float) -> Float32Array:
     """0 for waves that turn often within the trained length, 1 for those that turn little."""
     ends = [
         base.width * math.log(length / (turns * 2 * math.pi)) / (2 * math.log(base.theta))
-        for turns in (parameters.get("beta_fast") or 32, parameters.get("beta_slow") or 1)
+        for turns in (
+            base.number({key: parameters.get(key) or default}, key)
+            for key, default in (("beta_fast", 32), ("beta_slow", 1))
+        )
     ]
     if parameters.get("truncate", True):
         ends = [math.floor(ends[0]), math.ceil(ends[1])]
@@ -198,16 +214,17 @@ def _ramp(base: _Base, parameters: Mapping[str, Any], length: float) -> Float32A
     return ramp
 
 
-def _attention_factor(parameters: Mapping[str, Any], factor: float) -> float:
-    given = parameters.get("attention_factor")
-    if given is not None:
-        return float(given)
+def _attention_factor(base: _Base, parameters: Mapping[str, Any], factor: float) -> float:
+    if parameters.get("attention_factor") is not None:
+        return base.number(parameters, "attention_factor")
 
     def growth(weight: float) -> float:
         return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
 
-    top, bottom = parameters.get("mscale"), parameters.get("mscale_all_dim")
-    return growth(top) / growth(bottom) if top and bottom else growth(1.0)
+    if not (parameters.get("mscale") and parameters.get("mscale_all_dim")):
+        return growth(1.0)
+    top, bottom = (base.number(parameters, key) for key in ("mscale", "mscale_all_dim"))
+    return growth(top) / growth(bottom)
 
 
 def _original_length(base: _Base, parameters: Mapping[str, Any]) -> float:

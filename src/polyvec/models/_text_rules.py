@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from polyvec.checkpoints.read import Checkpoint
+from polyvec.checkpoints.text_cleaning import read_cleaning, tokenizer_cleaning
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.errors import CheckpointError, ConfigError
-from polyvec.models._family import Family, Pooling
+from polyvec.models._family import Family, Pooling, Tower
 from polyvec.models._model import TextRules
 from polyvec.models._options import Answers, ModelOptions
+from polyvec.models._padding import Padding, read_padding
 from polyvec.models._poolings import Poolings
 from polyvec.models._templates import DOCUMENT_NAMES, QUERY_NAMES, Usage, usage_of
 
@@ -41,8 +43,9 @@ def read_text_rules(
     """
     tower = family.towers["text"]
     usage = usage_of(checkpoint.config)
-    limit = _max_input_tokens(checkpoint, tower.max_positions(config), options, answers)
+    limit = _max_input_tokens(checkpoint, tower, config, options, answers)
     tokenizer = _tokenizer(checkpoint, family, config, poolings.modes, answers)
+    _check_vocabulary(tokenizer, family.vocab_size(config))
     prompts = _prompts(checkpoint, options, usage, answers)
     return TextRules(
         tokenizer=tokenizer,
@@ -56,6 +59,7 @@ def read_text_rules(
             prompt for prompt in prompts.values() if tokenizer.has_control_tokens(prompt)
         ),
         empty_is_zero=not tower.mixes_tokens,
+        padding=_padding(checkpoint, tower.padding(config), tokenizer, answers),
     )
 
 
@@ -78,11 +82,30 @@ def _tokenizer(
         lower_case=lower,
         special_tokens=family.towers["text"].special_tokens,
     ).within(family.vocab_size(config))
+    cleaning = read_cleaning(checkpoint.config)
+    origin = f"{checkpoint.config_origin}: text_cfg"
+    if cleaning is None and not checkpoint.is_open_clip:
+        cleaning = tokenizer_cleaning(checkpoint.tokenizer_config)
+        origin = "tokenizer_config.json: tokenizer_class"
+    if cleaning is not None:
+        answers.keep("text_cleaning", cleaning[0], origin)
+        tokenizer = tokenizer.cleaning(cleaning[1])
     eos = _end_token(checkpoint, tokenizer, modes)
     if eos is None:
         return tokenizer
     answers.keep("appended_token", *eos)
     return tokenizer.ending_in(eos[0])
+
+
+def _check_vocabulary(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Refuse a table without the tokens that stand around every text."""
+    needed = int(max((*tokenizer.prefix, *tokenizer.suffix), default=0))
+    if needed >= vocab_size:
+        raise CheckpointError(
+            f"config.json: vocab_size {vocab_size} leaves out token id {needed}, which "
+            "tokenizer.json puts into every text",
+            param="vocab_size",
+        )
 
 
 def _end_token(
@@ -110,13 +133,31 @@ def _end_token(
     return token, origin
 
 
+def _padding(
+    checkpoint: Checkpoint, declared: Padding | None, tokenizer: Tokenizer, answers: Answers
+) -> Padding | None:
+    # open_clip fills up with the declared token where it does not use the files' tokenizer.
+    own = {} if checkpoint.has_clip_tokenizer else checkpoint.tokenizer_config
+    padding = read_padding(declared, tokenizer, own)
+    if padding is not None:
+        answers.keep("padded_to", padding.length, "family")
+    return padding
+
+
 # Lengths.
 
 
 def _max_input_tokens(
-    checkpoint: Checkpoint, positions: int, options: ModelOptions, answers: Answers
+    checkpoint: Checkpoint, tower: Tower, config: Any, options: ModelOptions, answers: Answers
 ) -> int:
-    """The smallest of all limits that exist; a flag may only lower it to what positions allow."""
+    """The smallest of all limits that exist; a flag may set any that positions allow."""
+    positions = tower.max_positions(config)
+    if positions < 1:
+        raise CheckpointError(
+            f"config.json leaves {positions} positions for tokens, and 1 is the least: see "
+            "max_position_embeddings",
+            param="max_position_embeddings",
+        )
     if options.max_input_tokens is not None:
         if not 1 <= options.max_input_tokens <= positions:
             raise ConfigError(
@@ -125,6 +166,8 @@ def _max_input_tokens(
             )
         return int(answers.keep("max_input_tokens", options.max_input_tokens, "--max-input-tokens"))
     limits = [(positions, "config.json: positions")]
+    if tower.trained_tokens is not None:
+        limits.append((tower.trained_tokens, "family: as trained"))
     seq_length = checkpoint.text_config.value.get("max_seq_length")
     if seq_length is not None:
         if type(seq_length) is not int or seq_length < 1:

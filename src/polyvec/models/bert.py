@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyvec.errors import CheckpointError
-from polyvec.models._blocks import mlp, run_layers
+from polyvec.models._bert_layers import post_norm_layers
 from polyvec.models._config import activation, heads, read_config
 from polyvec.models._family import Family, Head, Tower
 from polyvec.models._heads import BGE_M3_FILES, bge_m3_heads, head_keys, is_scorer, score_heads
@@ -94,7 +94,6 @@ def forward(ops: TextOps, config: BertConfig) -> Tensor:
     Source: https://arxiv.org/abs/1810.04805, transformers BertModel.
     """
     eps = config.layer_norm_eps
-    act = activation(config.hidden_act)
     x = ops.embedding(ops.token_ids(), "embeddings.word_embeddings", rows=config.vocab_size)
     places = ops.positions(offset=config.first_position)
     table = "embeddings.position_embeddings"
@@ -103,22 +102,7 @@ def forward(ops: TextOps, config: BertConfig) -> Tensor:
     if config.has_tasks:
         x = ops.add(x, ops.first_row("embeddings.task_type_embeddings"))
     x = ops.layer_norm(x, "embeddings.LayerNorm", eps=eps)
-
-    def layer(x: Tensor, context: Tensor, index: int, picked: bool) -> Tensor:  # noqa: FBT001
-        name = f"encoder.layer.{index}"
-        attended = ops.attention(
-            ops.linear(x, f"{name}.attention.self.query"),
-            ops.linear(context, f"{name}.attention.self.key"),
-            ops.linear(context, f"{name}.attention.self.value"),
-            heads=config.num_attention_heads,
-            picked=picked,
-        )
-        attended = ops.linear(attended, f"{name}.attention.output.dense")
-        x = ops.layer_norm(ops.add(attended, x), f"{name}.attention.output.LayerNorm", eps=eps)
-        out = mlp(ops, x, f"{name}.intermediate.dense", f"{name}.output.dense", act)
-        return ops.layer_norm(ops.add(out, x), f"{name}.output.LayerNorm", eps=eps)
-
-    return run_layers(ops, x, layer, config.num_hidden_layers)
+    return post_norm_layers(ops, x, config, "encoder.layer")
 
 
 def _segment_rows(ops: TextOps, config: BertConfig) -> Tensor:

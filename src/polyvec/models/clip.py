@@ -1,17 +1,27 @@
-"""CLIP: a text and an image tower that share one vector space."""
+"""CLIP and MetaCLIP 2: a text and an image tower that share one vector space."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from polyvec.errors import CheckpointError
-from polyvec.models._blocks import mlp, run_layers
-from polyvec.models._config import activation, heads, read_config
+from polyvec.models._clip_towers import (
+    VisionConfig,
+    pre_norm_layers,
+    read_projection_dim,
+    read_vision_config,
+    section,
+    vit,
+)
+from polyvec.models._config import heads, read_config
 from polyvec.models._family import Family, Tower
-from polyvec.models._ops import ImageOps, Ops, Tensor, TextOps
+from polyvec.models._open_clip import as_clip_config, fold_clip, quick_gelu_origin
+from polyvec.models._ops import ImageOps, Tensor, TextOps
+from polyvec.models._padding import Padding
+from polyvec.types import Setting
 
+_METACLIP_2 = "metaclip_2"
 _LEGACY_EOS = 2
-"""The first published configs say 2, not the tokenizer's id, and mean a text's highest id."""
+"""CLIP's first published configs say 2, not the tokenizer's id, and mean a text's highest id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,66 +36,37 @@ class TextConfig:
     hidden_act: str = "quick_gelu"
     layer_norm_eps: float = 1e-5
     eos_token_id: int = 49407
-
-
-@dataclass(frozen=True, slots=True)
-class VisionConfig:
-    """What the image tower reads; defaults are CLIPVisionConfig's own."""
-
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    image_size: int = 224
-    patch_size: int = 32
-    hidden_act: str = "quick_gelu"
-    layer_norm_eps: float = 1e-5
-
-    @property
-    def num_tokens(self) -> int:
-        """Patches of one picture and the class token."""
-        return int((self.image_size // self.patch_size) ** 2) + 1
+    causal: bool = True
+    pad_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ClipConfig:
-    """Both towers and the width of the space they share."""
+    """Both towers and the width of the space they share.
+
+    Attributes:
+        text: The text tower.
+        vision: The image tower.
+        projection_dim: Width of the space.
+        pools_highest_id: Whether a text's state is that of its highest token id, not of its first
+            ``eos_token_id``.
+    """
 
     text: TextConfig
     vision: VisionConfig
     projection_dim: int
+    pools_highest_id: bool = False
 
 
 def _read_config(raw: Mapping[str, Any]) -> ClipConfig:
-    text = read_config(TextConfig, _section(raw, "text_config"), where="config.json: text_config")
-    vision = read_config(
-        VisionConfig, _section(raw, "vision_config"), where="config.json: vision_config"
-    )
+    raw = as_clip_config(raw)
+    said = section(raw, "text_config")
+    text = read_config(TextConfig, said, where="config.json: text_config")
     heads(text.hidden_size, text.num_attention_heads)
-    heads(vision.hidden_size, vision.num_attention_heads)
-    if not vision.patch_size or vision.image_size < vision.patch_size:
-        raise CheckpointError(
-            f"config.json: image_size {vision.image_size} is smaller than patch_size "
-            f"{vision.patch_size}"
-        )
-    return ClipConfig(text, vision, _projection_dim(raw))
-
-
-def _section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    # Configs from before 2023 repeat a section as `text_config_dict`, which wins over the other.
-    # Source: transformers CLIPConfig.
-    for key in (f"{name}_dict", name):
-        section = raw.get(key)
-        if isinstance(section, Mapping):
-            return section
-    return {}
-
-
-def _projection_dim(raw: Mapping[str, Any]) -> int:
-    @dataclass(frozen=True)
-    class Shared:
-        projection_dim: int = 512
-
-    return read_config(Shared, raw).projection_dim
+    # MetaCLIP 2's end of text really is 2.
+    is_legacy = text.eos_token_id == _LEGACY_EOS and raw.get("model_type") != _METACLIP_2
+    highest = bool(said.get("pools_highest_id", is_legacy))
+    return ClipConfig(text, read_vision_config(raw), read_projection_dim(raw), highest)
 
 
 def text_forward(ops: TextOps, config: ClipConfig) -> Tensor:
@@ -99,7 +80,8 @@ def text_forward(ops: TextOps, config: ClipConfig) -> Tensor:
     places = ops.embedding(
         ops.positions(), f"{stem}.position_embedding", rows=text.max_position_embeddings
     )
-    x = _encoder(ops, ops.add(x, places), text, "text_model.encoder.layers", causal=True)
+    x = ops.add(x, places)
+    x = pre_norm_layers(ops, x, text, "text_model.encoder.layers", causal=text.causal)
     x = ops.layer_norm(x, "text_model.final_layer_norm", eps=text.layer_norm_eps)
     return ops.linear(x, "text_projection", bias=False)
 
@@ -109,51 +91,29 @@ def image_forward(ops: ImageOps, config: ClipConfig) -> Tensor:
 
     Source: https://arxiv.org/abs/2103.00020, transformers CLIPVisionTransformer.
     """
-    vision = config.vision
-    stem = "vision_model.embeddings"
-    x = ops.conv2d(ops.pixels(), f"{stem}.patch_embedding", stride=vision.patch_size)
-    x = ops.prepend(ops.grid_tokens(x), f"{stem}.class_embedding")
-    places = ops.embedding(ops.positions(), f"{stem}.position_embedding", rows=vision.num_tokens)
-    x = ops.add(x, places)
-    # The published name has this spelling.
-    x = ops.layer_norm(x, "vision_model.pre_layrnorm", eps=vision.layer_norm_eps)
-    x = _encoder(ops, x, vision, "vision_model.encoder.layers", causal=False)
-    x = ops.layer_norm(x, "vision_model.post_layernorm", eps=vision.layer_norm_eps)
-    return ops.linear(x, "visual_projection", bias=False)
+    return ops.linear(vit(ops, config.vision), "visual_projection", bias=False)
 
 
-def _encoder(
-    ops: Ops, x: Tensor, config: TextConfig | VisionConfig, name: str, *, causal: bool
-) -> Tensor:
-    eps = config.layer_norm_eps
-    act = activation(config.hidden_act)
-
-    def layer(x: Tensor, context: Tensor, index: int, picked: bool) -> Tensor:  # noqa: FBT001
-        at = f"{name}.{index}"
-        keys = ops.layer_norm(context, f"{at}.layer_norm1", eps=eps)
-        asking = ops.layer_norm(x, f"{at}.layer_norm1", eps=eps) if picked else keys
-        attended = ops.attention(
-            ops.linear(asking, f"{at}.self_attn.q_proj"),
-            ops.linear(keys, f"{at}.self_attn.k_proj"),
-            ops.linear(keys, f"{at}.self_attn.v_proj"),
-            heads=config.num_attention_heads,
-            causal=causal,
-            picked=picked,
-        )
-        x = ops.add(x, ops.linear(attended, f"{at}.self_attn.out_proj"))
-        normed = ops.layer_norm(x, f"{at}.layer_norm2", eps=eps)
-        return ops.add(x, mlp(ops, normed, f"{at}.mlp.fc1", f"{at}.mlp.fc2", act))
-
-    return run_layers(ops, x, layer, config.num_hidden_layers)
+def _facts(raw: Mapping[str, Any], origin_of: Callable[[str], str]) -> Mapping[str, Setting]:
+    config = _read_config(raw)
+    acts = dict.fromkeys((config.text.hidden_act, config.vision.hidden_act))
+    origin = quick_gelu_origin(raw, origin_of) or origin_of("text_config.hidden_act")
+    return {"activation": Setting("/".join(acts), origin)}
 
 
 def _eos_token_id(config: ClipConfig) -> int | None:
-    return None if config.text.eos_token_id == _LEGACY_EOS else config.text.eos_token_id
+    return None if config.pools_highest_id else config.text.eos_token_id
+
+
+def _padding(config: ClipConfig) -> Padding | None:
+    """Without a causal mask, open_clip's texts see what they are filled up with."""
+    text = config.text
+    return None if text.causal else Padding(text.max_position_embeddings, text.pad_id)
 
 
 FAMILY = Family(
     name="clip",
-    architectures=("CLIPModel",),
+    architectures=("CLIPModel", "MetaClip2Model", "OpenClipVit"),
     read_config=_read_config,
     vocab_size=lambda config: config.text.vocab_size,
     towers={
@@ -163,7 +123,8 @@ FAMILY = Family(
             max_positions=lambda config: config.text.max_position_embeddings,
             pooling="eos",
             eos_token_id=_eos_token_id,
-            causal=lambda _config: True,
+            causal=lambda config: config.text.causal,
+            padding=_padding,
         ),
         "image": Tower(
             forward=image_forward,
@@ -175,12 +136,15 @@ FAMILY = Family(
         ),
     },
     key_prefixes=(),
-    model_types={"clip": "CLIPModel"},
+    model_types={"clip": "CLIPModel", _METACLIP_2: "MetaClip2Model"},
     ignored_keys=(
-        r"logit_scale",
+        r"logit_(scale|bias)",
+        r"(text\.)?attn_mask",
         r"(text|vision)_model\.embeddings\.position_ids",
     ),
     normalize=True,
+    fold=fold_clip,
+    facts=_facts,
     source="https://arxiv.org/abs/2103.00020",
     aliases={
         "CLIP/clip-vit-b-32": "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",

@@ -26,7 +26,7 @@ from polyvec.models._decoder import (
 from polyvec.models._family import Family, Head, Tower
 from polyvec.models._heads import head_keys, is_scorer, score_heads
 from polyvec.models._ops import Rope, Tensor, TextOps
-from polyvec.models._rope import original_length, read_rope
+from polyvec.models._rope import original_length, positive, read_rope
 from polyvec.types import Output
 
 # Ministral3Config's own, used where config.json has none.
@@ -90,6 +90,7 @@ class DecoderConfig:
     head_dim: int = 0
     hidden_act: str = "silu"
     max_position_embeddings: int = 32768
+    max_window_layers: int = 28
     rms_norm_eps: float = 1e-6
     attention_bias: bool = False
     mlp_bias: bool = False
@@ -145,13 +146,18 @@ def _own(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
+def _named(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Class names in config.json."""
+    listed = raw.get("architectures")
+    return tuple(map(str, listed)) if isinstance(listed, list) else ()
+
+
 def _is_bidirectional(raw: Mapping[str, Any]) -> bool:
-    named = str((raw.get("architectures") or [""])[0])
     return (
         raw.get("is_causal") is False
         or raw.get("use_bidirectional_attention") is True
         or raw.get("model_type") == "llama_bidirec"
-        or named.startswith(_BIDIRECTIONAL)
+        or "".join(_named(raw)[:1]).startswith(_BIDIRECTIONAL)
         or _is_gritlm(raw)
     )
 
@@ -163,14 +169,14 @@ def _is_gritlm(raw: Mapping[str, Any]) -> bool:
     """
     code = raw.get("auto_map")
     classes = code.values() if isinstance(code, Mapping) else ()
-    if "GritLM" in (raw.get("architectures") or ()):
+    if "GritLM" in _named(raw):
         return True
     return any("modeling_gritlm" in name for name in classes if isinstance(name, str))
 
 
 def _projection(raw: Mapping[str, Any]) -> int:
     """Source: https://docs.vllm.ai/en/latest/api/vllm/model_executor/models/voyage/."""
-    if not str((raw.get("architectures") or [""])[0]).startswith(_PROJECTED):
+    if not "".join(_named(raw)[:1]).startswith(_PROJECTED):
         return 0
     width = raw.get("num_labels", len(raw.get("id2label") or ()))
     if isinstance(width, bool) or not isinstance(width, int) or width < 1:
@@ -189,7 +195,7 @@ def _layer_kinds(kind: str, raw: Mapping[str, Any], config: DecoderConfig) -> tu
     def default(index: int) -> str:
         if kind in ("mistral", "ministral3"):
             return SLIDING
-        return SLIDING if index >= raw.get("max_window_layers", 28) else FULL
+        return SLIDING if index >= config.max_window_layers else FULL
 
     # Mistral's published class has one kind of layer whatever a config lists.
     listed = raw if kind in ("qwen2", "qwen3") else {}
@@ -216,7 +222,8 @@ def _query_rope(kind: str, raw: Mapping[str, Any], rope: Rope) -> Rope | None:
     if kind != "ministral3" or not growth:
         return None
     step = original_length(raw) or int(raw["max_position_embeddings"])
-    return replace(rope, growth=float(growth), growth_step=step)
+    growth = positive(growth, "llama_4_scaling_beta")
+    return replace(rope, growth=growth, growth_step=step)
 
 
 def forward(ops: TextOps, config: DecoderConfig) -> Tensor:

@@ -169,8 +169,9 @@ def _layer_kinds(kind: str, raw: Mapping[str, Any], config: GemmaConfig) -> tupl
 def _local_rope(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """What config.json says of layers with a window, in the spelling of a model with one kind."""
     parameters = raw.get("rope_parameters") or {}
+    own = parameters.get(SLIDING) if isinstance(parameters, Mapping) else parameters
     return {
-        "rope_parameters": parameters.get(SLIDING) or {},
+        "rope_parameters": own or {},
         "rope_theta": raw.get("rope_local_base_freq"),
         "max_position_embeddings": raw.get("max_position_embeddings"),
     }
@@ -181,10 +182,12 @@ def _window(raw: Mapping[str, Any]) -> int | None:
 
     Source: transformers Gemma3TextConfig, which halves a window that goes both ways.
     """
+    causal = raw.get("is_causal") is not False
     window = raw.get("sliding_window")
+    reach(window, causal=causal)  # refuses what is no window
     if window is not None and raw.get("use_bidirectional_attention") is True:
         window = window // 2 + 1
-    return reach(window, causal=raw.get("is_causal") is not False)
+    return reach(window, causal=causal)
 
 
 def forward(ops: TextOps, config: GemmaConfig) -> Tensor:

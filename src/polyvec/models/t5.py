@@ -66,6 +66,12 @@ def _read_config(raw: Mapping[str, Any]) -> T5Config:
             f"{config.relative_attention_num_buckets}",
             param="relative_attention_num_buckets",
         )
+    for key in ("num_heads", "d_kv"):
+        if getattr(config, key) < 1:
+            raise CheckpointError(
+                f"config.json: {key} must be a whole number from 1 up, not {getattr(config, key)}",
+                param=key,
+            )
     return config
 
 

@@ -15,10 +15,10 @@ import uvloop
 
 from polyvec import __version__
 from polyvec.dialects._registry import find_dialects
+from polyvec.engine.load import RunOptions, ServedModel, load_service
 from polyvec.engine.local import LocalService
 from polyvec.errors import ConfigError
 from polyvec.server.app import App
-from polyvec.server.load import RunOptions, ServedModel, load_service
 from polyvec.server.options import ServerOptions
 from polyvec.server.protocol import bounded_protocol, close_overdue
 from polyvec.types import ModelCard

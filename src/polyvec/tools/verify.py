@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from polyvec.checkpoints.locate import locate
 from polyvec.engine.engine import Engine
+from polyvec.engine.load import RunOptions, ServedModel, backend_named, load_model
 from polyvec.engine.prompts import prompt_of
 from polyvec.errors import ConfigError
+from polyvec.media.decoders import Decoders
 from polyvec.models._model import Model, TextRules
 from polyvec.models._registry import aliases
 from polyvec.models._resolve import resolve
-from polyvec.server.load import RunOptions, ServedModel, backend_named, load_model
 from polyvec.tools._endpoint import Endpoint
 from polyvec.tools._reference import Reference, reference_library
 from polyvec.tools._sample import SAMPLE
@@ -219,7 +220,8 @@ def _ours(
     )
     backend = backend_named(run.backend)
     model, runner = load_model(served, backend, replace(run, engine=options))
-    engine = Engine(_without_default_prompt(model), runner, options, run.media)
+    decoders = Decoders(run.media)
+    engine = Engine(_without_default_prompt(model), runner, options, run.media, decoders)
     engine_used = runner.settings.get("engine")  # of a class that is not built in
     computed_by = backend.name if engine_used is None else engine_used.value
     subject = f"{model.architecture}, {runner.dtype} on {runner.device}, {computed_by}"
@@ -291,7 +293,7 @@ def _choose(options: VerifyOptions, rules: TextRules, prompt: str) -> _Sample:
         raise ConfigError("there are no texts to compare: " + "; ".join(notes or ["none given"]))
     return _Sample(
         texts=tuple(text for text, _ in chosen),
-        ids=tuple(rules.tokenizer.truncate(ids, limit, "end") for _, ids in chosen),
+        ids=tuple(rules.filled(rules.tokenizer.truncate(ids, limit, "end")) for _, ids in chosen),
         prompt=prompt,
         notes=tuple(notes),
     )

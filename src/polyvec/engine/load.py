@@ -5,7 +5,7 @@ import logging
 import pkgutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from polyvec import backends
 from polyvec.backends._base import Backend, BackendOptions, Runner
@@ -15,6 +15,9 @@ from polyvec.engine.local import LocalService, Served, card_of
 from polyvec.engine.options import EngineOptions
 from polyvec.engine.self_test import run_checks
 from polyvec.errors import CheckpointError, ConfigError, PolyvecError
+from polyvec.media import video
+from polyvec.media.decoder_options import DecoderOptions
+from polyvec.media.decoders import Decoders
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._foreign import NAME as FOREIGN
 from polyvec.models._model import Model
@@ -50,13 +53,15 @@ class RunOptions:
         backend: Name of a file in `polyvec.backends`.
         device: Where and how precisely it runs.
         engine: Limits of each engine.
-        media: Which pictures are accepted.
+        media: Which pictures and videos are accepted.
+        decoder: Limits of the processes that decode them.
     """
 
     backend: str
     device: BackendOptions
     engine: EngineOptions
     media: MediaPolicy
+    decoder: DecoderOptions = field(default_factory=DecoderOptions)
 
 
 def load_service(models: Iterable[ServedModel], options: RunOptions) -> LocalService:
@@ -67,8 +72,9 @@ def load_service(models: Iterable[ServedModel], options: RunOptions) -> LocalSer
         ConfigError: An option contradicts a checkpoint or this machine.
     """
     backend = backend_named(options.backend)
-    served = [_load(model, backend, options) for model in models]
-    return LocalService(served, known_models=aliases())
+    decoders = Decoders(options.media, options.decoder)
+    served = [_load(model, backend, options, decoders) for model in models]
+    return LocalService(served, known_models=aliases(), decoders=decoders)
 
 
 def backend_named(name: str) -> Backend:
@@ -112,10 +118,10 @@ def _able(backend: Backend, model: Model) -> Backend:
         ) from None
 
 
-def _load(model: ServedModel, backend: Backend, options: RunOptions) -> Served:
+def _load(model: ServedModel, backend: Backend, options: RunOptions, decoders: Decoders) -> Served:
     started_s = time.monotonic()
     resolved, runner = load_model(model, backend, options)
-    engine = Engine(resolved, runner, options.engine, options.media)
+    engine = Engine(resolved, runner, options.engine, options.media, decoders)
     card = card_of(
         resolved,
         runner,
@@ -123,6 +129,11 @@ def _load(model: ServedModel, backend: Backend, options: RunOptions) -> Served:
         aliases=model.aliases,
         backend=backend.name,
         created=int(time.time()),
+    )
+    card = replace(
+        card,
+        reads_video=resolved.image is not None and video.is_available(),
+        sampling=options.media.default_sampling,
     )
     _log.info("loaded %s in %.1f s", model.name, time.monotonic() - started_s)
     return Served(card, engine)

@@ -1,0 +1,43 @@
+"""A decoded frame → upright RGB."""
+
+from typing import Any
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from polyvec.media.rgb import RgbArray
+
+_MATRIX_VALUES = 9
+
+
+def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> RgbArray:
+    """RGB uint8 (H, W, 3) as a viewer shows it; may be a view of the decoder's memory.
+
+    Colours are those of PyAV's ``frame.to_ndarray(format="rgb24")``: by the matrix and the range
+    that the video declares, BT.601 and limited range where it declares none, 8 bits a sample,
+    alpha left out. Pixels that are not square stay as they are.
+    """
+    # Its own threads cost more than they bring, and a frame would start them anew.
+    converted = reformatter.reformat(frame, format="rgb24", threads=1)
+    plane = converted.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    rgb = rows[: frame.height, : frame.width * 3].reshape(frame.height, frame.width, 3)
+    matrix: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    return rgb if matrix is None else _turned(rgb, np.frombuffer(matrix, np.int32, _MATRIX_VALUES))
+
+
+def _turned(rgb: RgbArray, matrix: NDArray[np.int32]) -> RgbArray:
+    """Apply the nearest quarter turn and mirroring of a display matrix.
+
+    A point (x, y) is shown at (a x + c y, b x + d y). Source: ISO/IEC 14496-12 6.2.2.
+    """
+    a, b, c, d = (int(matrix[place]) for place in (0, 1, 3, 4))
+    if abs(b) > abs(a):
+        rgb = rgb.swapaxes(0, 1)
+        x_sign, y_sign = c, b
+    else:
+        x_sign, y_sign = a, d
+    return rgb[:: -1 if y_sign < 0 else 1, :: -1 if x_sign < 0 else 1]
