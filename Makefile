@@ -45,7 +45,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 
 .venv/.serve: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[video]"
 	touch $@
 
 # torch is wanted by tests only, and pinned to the CPU wheel; see constraints-test.txt.

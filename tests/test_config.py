@@ -71,6 +71,21 @@ def test_names_are_unique_and_flags_are_few() -> None:
     assert sum(one.flag is not None for one in definitions.DEFINITIONS) <= 50
 
 
+@pytest.mark.parametrize(
+    ("raw", "tokens"),
+    [("512", 512), ("8k", 8000), ("8K", 8192), ("1.5k", 1500), ("-1", None), ("auto", None)],
+)
+def test_a_limit_in_tokens_may_be_written_as_for_vllm(raw: str, tokens: int | None) -> None:
+    config = load_config(flags={"model.max_input_tokens": raw}, environ={})
+    assert config.models[0].values["max_input_tokens"].value == tokens
+
+
+@pytest.mark.parametrize("raw", ["0", "-2", "k", "1.0001k", "eight", "1kb"])
+def test_a_limit_in_tokens_that_is_none_is_refused(raw: str) -> None:
+    with pytest.raises(ConfigError, match="a whole number from 1 on, such as 512 or 8k"):
+        load_config(flags={"model.max_input_tokens": raw}, environ={})
+
+
 def test_defaults_serve_the_demo() -> None:
     plan = compose(load())
     assert [model.reference for model in plan.models] == ["polyvec-demo"]

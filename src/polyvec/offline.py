@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polyvec.backends._base import BackendOptions
 from polyvec.engine.load import RunOptions, ServedModel, load_service
 from polyvec.engine.options import EngineOptions
 from polyvec.errors import NotReadyError
+from polyvec.media.loaded import PillowImage, rgb_of
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._options import ModelOptions
 from polyvec.types import (
@@ -27,12 +29,16 @@ from polyvec.types import (
     Input,
     ModelCard,
     Part,
+    Pixels,
     Text,
     Video,
 )
 
-_MEANT_FOR_BULK = 1_000_000
-"""Who calls from the same process may send as much at once as fits into memory."""
+# Who calls from the same process may send as much at once as fits into memory.
+_BULK = EngineOptions(max_inputs_per_request=1_000_000, max_queue_tokens=1_000_000_000)
+
+Picture = bytes | NDArray[np.uint8] | PillowImage
+"""An encoded file; uint8 (H, W), (H, W, 3) or (H, W, 4); or a Pillow image in any mode."""
 
 
 class Embedder:
@@ -66,8 +72,7 @@ class Embedder:
         device: BackendOptions | None = None,
         media: MediaPolicy | None = None,
     ) -> None:
-        engine = EngineOptions(max_inputs_per_request=_MEANT_FOR_BULK)
-        run = RunOptions(backend, device or BackendOptions(), engine, media or MediaPolicy())
+        run = RunOptions(backend, device or BackendOptions(), _BULK, media or MediaPolicy())
         wanted = ServedModel(model, model, (), options or ModelOptions())
         self._service = load_service([wanted], run)
         self._loop = asyncio.new_event_loop()
@@ -109,17 +114,18 @@ class Embedder:
 
     def images(
         self,
-        images: Sequence[bytes],
+        images: Sequence[Picture],
         *,
         dimensions: int | None = None,
         normalize: bool | None = None,
     ) -> Float32Array:
-        """Vectors (N, D) of encoded pictures.
+        """Vectors (N, D) of pictures: encoded files, uint8 arrays or Pillow images.
 
         Raises:
             InvalidInputError: A picture cannot be decoded or embedded.
+            TypeError: Something is no picture.
         """
-        parts = [Image(Bytes(data)) for data in images]
+        parts = [_image(picture, f"images[{index}]") for index, picture in enumerate(images)]
         request = EmbedRequest(
             None, _inputs(parts, "images"), dimensions=dimensions, normalize=normalize
         )
@@ -180,6 +186,12 @@ class Embedder:
         if not request.inputs:
             return np.zeros((0, request.dimensions or self.card.dimensions), np.float32)
         return np.stack([found.vector for found in self.embed(request).embeddings])
+
+
+def _image(picture: Picture, param: str) -> Image:
+    if isinstance(picture, bytes):
+        return Image(Bytes(picture))
+    return Image(Pixels(rgb_of(picture, param=param)))
 
 
 def _inputs(parts: Sequence[Part], name: str) -> tuple[Input, ...]:

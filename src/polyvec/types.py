@@ -78,11 +78,22 @@ class Tokens:
     ids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """A picture that is decoded already; only callers of the same process have one.
+
+    Attributes:
+        rgb: Shape (H, W, 3), uint8.
+    """
+
+    rgb: NDArray[np.uint8]
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One encoded picture."""
+    """One picture."""
 
-    source: Source
+    source: Source | Pixels
 
 
 @dataclass(frozen=True, slots=True)

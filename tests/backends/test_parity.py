@@ -202,6 +202,20 @@ def test_weights_smaller_than_the_config_says_refuse_to_load(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_of_whole_numbers_refuse_to_load(tmp_path: Path, backend) -> None:
+    from safetensors.torch import load_file
+
+    folder = tiny.make_bert(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("intermediate.dense.weight"))
+    tensors[name] = tensors[name].to(torch.int8)
+    tiny.save_weights(folder, tensors)
+    model = resolve(str(folder), ModelOptions(pooling="mean"))
+    with pytest.raises(CheckpointError, match="has dtype I8; quantised checkpoints"):
+        backend.load(model, BackendOptions(dtype="float32", num_sessions=1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_tensorflow_names_of_norms_are_read(tmp_path: Path, backend) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -114,7 +114,7 @@ def fetched(repository: Path, home: Path) -> set[str]:
         asked = len(server.requests)
         assert locate_in_process(home, server.url, "acme/tiny") == str(folder)
         assert len(server.requests) == asked
-    return {path.name for path in folder.iterdir()}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def test_weights_of_open_clip_are_fetched_only_where_transformers_reads_none(
@@ -132,6 +132,14 @@ def test_a_pickle_is_fetched_only_of_models_that_are_published_in_no_other_form(
 ) -> None:
     pickled = vision_clip.make_chinese_clip(tmp_path / "pickled", pickled=True)
     assert "pytorch_model.bin" in fetched(pickled, tmp_path / "first")
+    nested = tmp_path / "nested"
+    tiny.make_clip(nested / "0_CLIPModel")
+    (nested / "0_CLIPModel/model.safetensors").rename(nested / "0_CLIPModel/pytorch_model.bin")
+    kind = "sentence_transformers.models.CLIPModel"
+    tiny.write_json(
+        nested / "modules.json", [{"idx": 0, "name": "0", "path": "0_CLIPModel", "type": kind}]
+    )
+    assert "0_CLIPModel/pytorch_model.bin" in fetched(nested, tmp_path / "third")
     safe = vision_clip.make_chinese_clip(tmp_path / "safe")
     (safe / "pytorch_model.bin").write_bytes(b"pickle")
     assert "pytorch_model.bin" not in fetched(safe, tmp_path / "second")

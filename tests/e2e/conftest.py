@@ -6,6 +6,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.e2e.clips import clip
+from tests.e2e.mmes import Mmes, mmes
 from tests.e2e.process import ServerProcess, running
 
 
@@ -30,3 +32,14 @@ def http(demo: ServerProcess) -> Iterator[httpx2.Client]:
     """A client of the demo server."""
     with httpx2.Client(base_url=demo.url, timeout=60, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mmes]:
+    """Stands in for Multimodal Embedding Serving; its folder has ``bars.mp4`` of 300 frames."""
+    root = tmp_path_factory.mktemp("videos")
+    (root / "bars.mp4").write_bytes(clip())
+    with mmes(root) as served:
+        yield served
+        assert served.server.stop() == 0
+        assert "Traceback" not in served.server.log.read_text()

@@ -117,7 +117,7 @@ def test_a_pickle_that_asks_for_more_than_tensors_is_refused(
 
 
 def test_pickles_of_other_families_stay_refused(tmp_path: Path) -> None:
-    folder = tiny.make_clip(tmp_path)
+    folder = tiny.make_bert(tmp_path)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="are a pickle"):
         resolve(str(folder))

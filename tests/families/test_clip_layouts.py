@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import MetaClip2Model
 
 from polyvec.backends._base import BackendOptions, ImageBatch
 from polyvec.errors import CheckpointError
@@ -55,7 +56,13 @@ def resblocks(
 
 
 def text_vector(
-    ids: np.ndarray, w: Tensors, at: str, *, quick: bool, causal: bool = True
+    ids: np.ndarray,
+    w: Tensors,
+    at: str,
+    *,
+    quick: bool,
+    causal: bool = True,
+    eos: int | None = None,
 ) -> torch.Tensor:
     """Every text is filled up to the context with zeros, as open_clip's tokenizer does."""
     padded = torch.zeros(zoo.CONTEXT, dtype=torch.long)
@@ -63,7 +70,8 @@ def text_vector(
     x = w[f"{at}token_embedding.weight"][padded] + w[f"{at}positional_embedding"]
     x = resblocks(x, w, f"{at}transformer", 4, quick=quick, causal=causal)
     x = normed(x, w, f"{at}ln_final")
-    return x[padded.argmax()] @ w[f"{at}text_projection"]
+    end = padded.argmax() if eos is None else (padded == eos).int().argmax()
+    return x[end] @ w[f"{at}text_projection"]
 
 
 def image_vector(pixels: np.ndarray, w: Tensors, *, quick: bool) -> torch.Tensor:
@@ -99,7 +107,7 @@ def embed_pictures(backend, model: Model, pictures: list[np.ndarray]) -> dict[st
     }
 
 
-def check_texts(backend, model: Model, w: Tensors, at: str = "", **how: bool) -> None:
+def check_texts(backend, model: Model, w: Tensors, at: str = "", **how: Any) -> None:
     assert model.text is not None
     ids = token_ids(model)
     expected = torch.stack([text_vector(one, w, at, **how) for one in ids]).numpy()
@@ -143,6 +151,32 @@ def test_texts_without_a_causal_mask_see_what_they_are_filled_up_with(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_texts_may_end_in_a_token_that_is_not_the_highest(tmp_path: Path, backend) -> None:
+    text = {"pool_type": "eos", "eos_id": 2, "hf_tokenizer_name": "facebook/xlm-v-base"}
+    folder = zoo.make_open_clip(tmp_path, text_cfg=text, quick_gelu=True)
+    zoo.save_roberta_tokenizer(folder)
+    model = resolve(str(folder))
+    w = load_file(folder / "open_clip_model.safetensors")
+    check_texts(backend, model, w, quick=True, eos=2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_metaclip_2_equals_transformers(tmp_path: Path, backend) -> None:
+    folder = zoo.make_metaclip_2(tmp_path)
+    model = resolve(str(folder))
+    theirs = MetaClip2Model.from_pretrained(folder, dtype=torch.float32).eval()
+    ids = token_ids(model)
+    with torch.inference_mode():
+        rows = [theirs.get_text_features(torch.from_numpy(one)[None]).pooler_output for one in ids]
+        pixels = torch.from_numpy(np.stack([model.image.transform(one) for one in PICTURES]))
+        pictures = theirs.get_image_features(pixels).pooler_output.numpy()
+    for vectors in embed_texts(backend, model, ids).values():
+        assert_same(vectors, torch.cat(rows).numpy())
+    for vectors in embed_pictures(backend, model, PICTURES).values():
+        assert_same(vectors, pictures)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_half_precision_files_and_squashed_pictures_equal_open_clip(
     tmp_path: Path, backend
 ) -> None:
@@ -177,8 +211,19 @@ def test_a_folder_whose_transformers_weights_are_pickled_is_read_as_open_clip(
     assert resolve(str(both)).architecture == "OpenClipVit"
     (both / "open_clip_model.safetensors").unlink()
     (both / "pytorch_model.bin").write_bytes(b"pickle")
-    with pytest.raises(CheckpointError, match="are a pickle"):
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin is damaged"):
         resolve(str(both))
+
+
+def test_pickled_weights_of_clip_are_the_same_tensors(tmp_path: Path) -> None:
+    folder = tiny.make_clip(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    torch.save(tensors, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    weights = resolve(str(folder)).weights
+    assert sorted(weights) == sorted(tensors)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(weights.float32(name), tensor.numpy())
 
 
 # Which activation.

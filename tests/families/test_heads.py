@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from polyvec.backends._base import BackendOptions, TokenBatch
@@ -20,6 +20,7 @@ from polyvec.models._model import Model
 from polyvec.models._resolve import ModelOptions, resolve
 from tests import tiny
 from tests.parity import BACKENDS, MAX_DIFFERENCE, TEXTS, assert_same, embed_texts, token_ids, unit
+from tests.zoo import decoders
 from tests.zoo import heads as zoo
 
 PAIRS = [
@@ -239,6 +240,29 @@ def test_splade_without_a_language_model_head_is_refused(tmp_path: Path) -> None
     model = resolve(str(folder))
     with pytest.raises(CheckpointError, match=r"lack 'cls\.predictions"):
         session_of(BACKENDS[0].values[0], model)
+
+
+def test_a_cross_encoder_without_its_classifier_is_refused(tmp_path: Path) -> None:
+    folder = decoders.make(tmp_path, "Qwen3-Embedding")
+    (folder / "modules.json").unlink()
+    options = ModelOptions(architecture="Qwen3ForSequenceClassification")
+    with pytest.raises(CheckpointError, match="the weights of its classifier are missing"):
+        resolve(str(folder), options)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_splade_with_a_table_of_its_own_is_refused(tmp_path: Path, kind: str) -> None:
+    folder = zoo.splade(tmp_path, kind, pooling={})
+    tensors = load_file(folder / "model.safetensors")
+    (words,) = (name for name in tensors if name.endswith("word_embeddings.weight"))
+    table = "vocab_projector.weight" if kind == "distilbert" else "cls.predictions.decoder.weight"
+    tensors[table] = tensors[words].clone()
+    tiny.save_weights(folder, tensors)
+    assert resolve(str(folder)).outputs[0] == "sparse"
+    tensors[table] = tensors[words] + 1
+    tiny.save_weights(folder, tensors)
+    with pytest.raises(CheckpointError, match="table of its own for vocabulary scores"):
+        resolve(str(folder))
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "modernbert"])

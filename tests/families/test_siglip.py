@@ -1,12 +1,16 @@
 """SigLIP's towers give the vectors of transformers, and every text has its fixed length."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
-from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipModel
+from tokenizers.normalizers import Lowercase
+from transformers import PreTrainedTokenizerFast, Siglip2Model, SiglipConfig, SiglipModel
 
 from polyvec.backends._base import BackendOptions, ImageBatch
 from polyvec.backends.openvino import BACKEND
@@ -15,9 +19,11 @@ from polyvec.engine.engine import Engine
 from polyvec.engine.options import EngineOptions
 from polyvec.engine.self_test import run_checks
 from polyvec.errors import CheckpointError, ConfigError, InputTooLongError
+from polyvec.media.patch_grid import patched_size
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._model import Model
 from polyvec.models._open_clip_siglip import TOWERS, TimmTower, as_siglip_config
+from polyvec.models._patches import interpolation
 from polyvec.models._resolve import ModelOptions, resolve
 from polyvec.types import EmbedRequest, Input, Text, Tokens
 from tests import tiny
@@ -168,6 +174,97 @@ def test_texts_are_cleaned_as_each_layout_has_it(
     assert not same(second, "The cat", "the cat")
     assert not same(second, "the cat!", "the cat")
     assert same(open_clip, "The_CAT!", "the cat")
+
+
+SHAPES = ((40, 60), (32, 32), (90, 17), (20, 200), (1, 3), (500, 300), (4, 9))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("max_num_patches", [20, 70])
+def test_pictures_that_keep_their_shape_equal_transformers(
+    tmp_path: Path, backend, max_num_patches: int
+) -> None:
+    from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
+
+    folder = zoo.make_naflex(tmp_path, max_num_patches=max_num_patches)
+    model = resolve(str(folder))
+    rules = model.image
+    assert rules is not None
+    pictures = [tiny.picture(*shape, 1) for shape in SHAPES]
+    processor = Siglip2ImageProcessorPil.from_pretrained(folder)
+    read = processor([Image.fromarray(p) for p in pictures], return_tensors="pt")
+    reference = Siglip2Model.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        expected = reference.get_image_features(**read).pooler_output.numpy()
+    ours = np.stack([rules.read(rules.transform.fitted(p)) for p in pictures])
+    assert ours.shape[1:] == rules.shape == (max_num_patches, 3 * 8 * 8 + 16 + 1)
+    np.testing.assert_allclose(ours[..., :192], read["pixel_values"].numpy(), atol=1e-6)
+    assert ours[..., -1].tolist() == read["pixel_attention_mask"].tolist()
+    session = backend.load(model, BackendOptions(dtype="float32", num_sessions=1)).session()
+    assert_same(session.run("image", ImageBatch(ours)), expected)
+    assert_same(session.run("image", ImageBatch(ours[::-1].copy()))[::-1], expected)
+    alone = np.concatenate([session.run("image", ImageBatch(one[None])) for one in ours])
+    assert_same(alone, expected)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (1, 40), (2, 128), (12, 21), (7, 5)])
+def test_places_are_stretched_as_torch_does(rows: int, columns: int) -> None:
+    table = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(
+        table, size=(rows, columns), mode="bilinear", align_corners=False, antialias=True
+    )
+    found = np.einsum(
+        "ra,cb,dab->drc", interpolation(rows, 16), interpolation(columns, 16), table[0].numpy()
+    )
+    np.testing.assert_allclose(found, expected[0].numpy(), atol=1e-6)
+
+
+@given(
+    height=st.integers(1, 65535),
+    width=st.integers(1, 65535),
+    patch_size=st.sampled_from([8, 14, 16]),
+    max_patches=st.sampled_from([1, 64, 256, 1024]),
+)
+def test_pictures_get_the_size_that_transformers_gives_them(
+    height: int, width: int, patch_size: int, max_patches: int
+) -> None:
+    from transformers.models.siglip2 import image_processing_pil_siglip2 as reference
+
+    found = patched_size(height, width, patch_size=patch_size, max_patches=max_patches)
+    assert found == reference.get_image_size_for_max_num_patches(
+        height, width, patch_size, max_patches
+    )
+
+
+def test_naflex_texts_are_lower_cased_letter_by_letter(tmp_path: Path) -> None:
+    model = resolve(str(zoo.make_naflex(tmp_path)))
+    assert model.text is not None
+    encode = model.text.tokenizer.encode
+    assert encode(["That CAT!"])[0].tolist() == encode(["that cat!"])[0].tolist()
+    # Golden value of tokenizers' Lowercase, which transformers' Siglip2Tokenizer puts first.
+    found = tokenizer_cleaning({"tokenizer_class": "GemmaTokenizer"}, "siglip2")
+    assert found is not None
+    assert found[1]("ΟΔΟΣ İ") == Lowercase().normalize_str("ΟΔΟΣ İ")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "named"),
+    [
+        ("preprocessor_config.json", {"patch_size": 16}, "patches of 8 pixels"),
+        ("preprocessor_config.json", {"max_num_patches": 0}, "max_num_patches is 0"),
+        ("preprocessor_config.json", {"do_resize": False}, "do_resize is False"),
+        ("config.json", {"num_patches": 17}, "num_patches 17 must be the square"),
+    ],
+)
+def test_patches_that_do_not_fit_are_refused(
+    tmp_path: Path, file: str, change: dict[str, object], named: str
+) -> None:
+    folder = zoo.make_naflex(tmp_path)
+    value = json.loads((folder / file).read_text())
+    (value["vision_config"] if file == "config.json" else value).update(change)
+    tiny.write_json(folder / file, value)
+    with pytest.raises(CheckpointError, match=named):
+        resolve(str(folder))
 
 
 async def test_every_way_of_asking_gives_the_padded_texts_vector(tmp_path: Path) -> None:

@@ -19,12 +19,20 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from polyvec.errors import ConfigError, InferenceError, MediaError, NotReadyError
+from polyvec.errors import (
+    ConfigError,
+    InferenceError,
+    InvalidInputError,
+    MediaError,
+    NotReadyError,
+)
 from polyvec.media.decoder_options import DecoderOptions
 from polyvec.media.decoders import Decoders, DecoderStats
 from polyvec.media.image import decode_image
 from polyvec.media.policy import MediaPolicy
 from polyvec.media.transform import ImageTransform
+from polyvec.media.video import sample_frames
+from polyvec.types import FrameSampling
 
 POLICY = MediaPolicy()
 TRANSFORM = ImageTransform(resize=24, crop=(24, 24))
@@ -274,7 +282,7 @@ def test_a_process_that_died_idle_is_replaced_unnoticed(lone):
 
 
 def test_a_process_that_hangs_is_replaced():
-    with Decoders(POLICY, options(image_timeout_s=1.0)) as decoders:
+    with Decoders(POLICY, options(image_timeout_s=3.0)) as decoders:
         decoders.start()
         pid = only_pid(decoders)
         os.kill(pid, signal.SIGSTOP)
@@ -287,7 +295,7 @@ def test_a_process_that_hangs_is_replaced():
 
 
 def test_others_wait_for_a_hanging_process_and_are_served_after_it():
-    with Decoders(POLICY, options(image_timeout_s=1.0)) as decoders:
+    with Decoders(POLICY, options(image_timeout_s=3.0)) as decoders:
         decoders.start()
         os.kill(only_pid(decoders), signal.SIGSTOP)
         with ThreadPoolExecutor(8) as threads:
@@ -401,6 +409,170 @@ def test_signals_meant_for_the_server_do_not_end_a_process(lone, number):
     os.kill(pid, number)
     np.testing.assert_array_equal(decoded(lone), here(FILE))
     assert only_pid(lone) == pid
+
+
+# Videos; animated pictures, which every installation decodes.
+
+
+def animation(num_frames=12, side=64):
+    frames = [
+        PIL.Image.fromarray(picture(side, side, seed)).quantize(8) for seed in range(num_frames)
+    ]
+    return encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100)
+
+
+ALL = FrameSampling(num_frames=0)
+LARGE = ImageTransform(resize=(256, 256), resample=0)
+ANIMATION = animation()
+
+
+@pytest.fixture
+def videos():
+    """One process for videos."""
+    with Decoders(POLICY, options(video_processes=1, video_timeout_s=LONG_S)) as made:
+        yield made
+
+
+def stream(decoders, data=ANIMATION, sampling=ALL, transform=LARGE):
+    return decoders.frames(data, sampling, transform, param="input[1]")
+
+
+def video_refusal(frames, kind=MediaError):
+    with pytest.raises(kind) as caught, frames:
+        list(frames)
+    assert caught.value.message.startswith("input[1]: ")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [ALL, FrameSampling(num_frames=3), FrameSampling(indexes=(1, 5)), FrameSampling(0.5, 0.3)],
+)
+def test_frames_are_those_of_decoding_in_the_server(videos, sampling):
+    want = list(sample_frames(io.BytesIO(ANIMATION), sampling, POLICY, TRANSFORM))
+    with stream(videos, sampling=sampling, transform=TRANSFORM) as frames:
+        found = list(frames)
+    assert len(want) > 1
+    assert [(one.index, one.timestamp_s) for one in found] == [
+        (one.index, one.timestamp_s) for one in want
+    ]
+    for one, other in zip(found, want, strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+def test_a_video_may_be_a_file_that_is_closed_after_its_first_frame(videos):
+    with tempfile.TemporaryFile() as file:
+        file.write(ANIMATION)
+        file.flush()
+        frames = stream(videos, file)
+        next(frames)
+    assert len(list(frames)) == 11
+
+
+def test_leaving_a_video_early_frees_its_process_for_the_next(videos):
+    long = animation(200, 16)
+    with stream(videos, long) as frames:
+        assert next(frames).index == 0
+        before = videos.pids
+    for _ in range(3):
+        with stream(videos, long) as frames:
+            next(frames)
+    with stream(videos) as frames:
+        assert len(list(frames)) == 12
+    assert videos.pids == before
+    assert videos.stats == DecoderStats(started=1)
+
+
+def test_a_video_that_was_never_looked_at_starts_nothing(videos):
+    stream(videos).close()
+    assert videos.stats == DecoderStats()
+
+
+def test_a_process_decodes_little_more_than_was_asked_for(videos):
+    with stream(videos, animation(60, 16)) as frames:
+        next(frames)
+        (pid,) = videos.pids
+        link = next(iter(videos._videos._workers))._link
+        ready = select.select([link], [], [], LONG_S)[0]
+        assert ready
+        until(lambda: status_of(pid, "State") == "S")
+        waiting = link.recv(1 << 26, socket.MSG_PEEK)
+        assert 0 < len(waiting) < 10 * 256 * 256 * 3
+
+
+def test_pictures_do_not_wait_for_videos(videos):
+    with stream(videos, animation(60, 16)) as frames:
+        next(frames)
+        np.testing.assert_array_equal(decoded(videos), here(FILE))
+        assert len(videos.pids) == 2
+
+
+def test_a_video_runs_at_a_lower_priority_than_pictures(videos):
+    decoded(videos)
+    (pid,) = videos.pids
+    with stream(videos) as frames:
+        next(frames)
+        (other,) = videos.pids - {pid}
+        nice = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, pid) == nice
+        assert os.getpriority(os.PRIO_PROCESS, other) == min(nice + 10, 19)
+
+
+def test_a_process_killed_inside_a_video_fails_this_video_only(videos):
+    frames = stream(videos, animation(60, 16))
+    next(frames)
+    os.kill(only_pid(videos), signal.SIGKILL)
+    assert video_refusal(frames).code == "invalid_video"
+    with stream(videos) as frames:
+        assert len(list(frames)) == 12
+    assert videos.stats == DecoderStats(started=2, died=1)
+
+
+def test_a_video_without_progress_is_given_up():
+    with Decoders(POLICY, options(video_processes=1, video_timeout_s=3.0)) as decoders:
+        frames = stream(decoders, animation(60, 16))
+        next(frames)
+        os.kill(only_pid(decoders), signal.SIGSTOP)
+        error = video_refusal(frames)
+        assert error.code == "media_timeout"
+        assert error.message == "input[1]: decoding the video takes too long"
+        with stream(decoders) as frames:
+            assert len(list(frames)) == 12
+        assert decoders.stats == DecoderStats(started=2, timed_out=1)
+
+
+def test_a_process_that_does_not_leave_a_video_is_replaced(videos):
+    with stream(videos, animation(60, 16)) as frames:
+        next(frames)
+        pid = only_pid(videos)
+        os.kill(pid, signal.SIGSTOP)
+    assert not Path(f"/proc/{pid}").exists()
+    with stream(videos) as frames:
+        assert len(list(frames)) == 12
+
+
+def test_a_video_may_not_use_more_processor_time_than_allowed():
+    limits = options(video_processes=1, video_timeout_s=LONG_S, video_cpu_s=0.5)
+    with Decoders(POLICY, limits) as decoders:
+        frames = [PIL.Image.new("L", (1000, 1000), shade) for shade in range(40)]
+        slow = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+        wide = ImageTransform(resize=(1500, 1000), resample=1)
+        assert video_refusal(stream(decoders, slow, transform=wide)).code == "media_timeout"
+        assert decoders.stats.timed_out == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"noise" * 100, b"#EXTM3U\nfile:///etc/passwd\n", FILE[:30]])
+def test_what_is_no_video_is_refused_and_its_process_lives(videos, data):
+    assert "video" in video_refusal(stream(videos, data)).code
+    assert videos.stats == DecoderStats(started=1)
+
+
+def test_an_impossible_wish_keeps_its_class_and_code(videos):
+    late = FrameSampling(start_s=1000.0)
+    error = video_refusal(stream(videos, sampling=late), InvalidInputError)
+    assert not isinstance(error, MediaError)
+    assert error.param == "input[1]"
+    assert videos.stats == DecoderStats(started=1)
 
 
 # The end.

@@ -171,3 +171,19 @@ def test_size_is_the_shape_of_every_result(options, size):
 def test_an_output_without_fixed_size_is_refused(resize):
     with pytest.raises(TypeError, match="crop"):
         ImageTransform(resize=resize)
+
+
+@pytest.mark.parametrize(
+    ("length", "down", "half_even"),
+    [(8, 0, 0), (9, 0, 0), (10, 1, 1), (11, 1, 2), (13, 2, 2), (15, 3, 4), (7, 1, 0), (5, 2, 1)],
+)
+def test_a_crop_that_cannot_be_centred_goes_either_way(length, down, half_even):
+    """Seven rows become eight with a black one: first as transformers pads, last as torchvision."""
+    rgb = noise(length, 8)
+    for rounding, start in (("down", down), ("half_even", half_even)):
+        fitted = raw(resize=None, crop=(8, 8), crop_rounding=rounding).fitted(rgb)
+        if length >= 8:
+            np.testing.assert_array_equal(fitted, rgb[start : start + 8])
+        else:
+            np.testing.assert_array_equal(fitted[start : start + length], rgb)
+            assert fitted.sum() == rgb.sum()

@@ -88,6 +88,48 @@ def make_siglip(folder: Path, *, version: int = 1, seed: int = 0, **changes: Any
     return folder
 
 
+def make_naflex(folder: Path, *, max_num_patches: int = 20, seed: int = 0) -> Path:
+    """SigLIP 2 whose pictures keep their shape, in patches of 8 pixels; the table is 4 x 4."""
+    config = {
+        **siglip.FAMILY.tiny,
+        "architectures": ["Siglip2Model"],
+        "model_type": "siglip2",
+        "text_config": siglip.FAMILY.tiny["text_config"] | {"model_type": "siglip2_text_model"},
+        "vision_config": {
+            "model_type": "siglip2_vision_model",
+            "hidden_size": 48,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_patches": 16,
+            "patch_size": 8,
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny.write_json(folder / "config.json", config)
+    tiny.save_weights(folder, tiny.random_weights(config, seed))
+    gemma_tokenizer().save(str(folder / "tokenizer.json"))
+    tiny.write_json(folder / "tokenizer_config.json", _TOKENIZERS[2])
+    tiny.write_json(
+        folder / "preprocessor_config.json",
+        {
+            "do_convert_rgb": None,
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_processor_type": "Siglip2ImageProcessor",
+            "image_std": [0.5, 0.5, 0.5],
+            "max_num_patches": max_num_patches,
+            "patch_size": 8,
+            "processor_class": "Siglip2Processor",
+            "resample": 2,
+            "rescale_factor": 0.00392156862745098,
+        },
+    )
+    return folder
+
+
 def make_open_clip_siglip(
     folder: Path, *, version: int = 2, side: int = 16, seed: int = 0, **text: Any
 ) -> tuple[Path, dict[str, Any]]:

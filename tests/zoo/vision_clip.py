@@ -250,3 +250,37 @@ def chinese_clip_weights(config: dict[str, Any], seed: int) -> dict[str, torch.T
             is_norm = "norm" in name.lower() and name.endswith("weight")
             tensors[name] = noise + 1 if is_norm else noise
     return tensors
+
+
+def make_metaclip_2(folder: Path, *, seed: int = 0) -> Path:
+    """CLIP's towers behind XLM-RoBERTa's tokens, whose end is 2 and not the highest id."""
+    tokenizer = tiny.roberta_tokenizer()
+    text = {
+        **clip.FAMILY.tiny["text_config"],
+        "model_type": "metaclip_2_text_model",
+        "vocab_size": len(tokenizer.get_vocab()),
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+    }
+    vision = {**clip.FAMILY.tiny["vision_config"], "model_type": "metaclip_2_vision_model"}
+    tiny.make_clip(
+        folder,
+        seed=seed,
+        architectures=["MetaClip2Model"],
+        model_type="metaclip_2",
+        text_config=text,
+        vision_config=vision,
+    )
+    save_roberta_tokenizer(folder)
+    return folder
+
+
+def save_roberta_tokenizer(folder: Path) -> None:
+    """XLM-RoBERTa's tokenizer in place of CLIP's."""
+    tiny.roberta_tokenizer().save(str(folder / "tokenizer.json"))
+    tokens = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    tiny.write_json(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": CONTEXT, **tokens},
+    )

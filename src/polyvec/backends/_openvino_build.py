@@ -124,10 +124,11 @@ class GraphBuilder:
 
     def _image(self) -> Built:
         model = self.model
+        assert model.image is not None  # noqa: S101  (the caller has looked)
         tower = model.family.towers["image"]
         ops = ImageOps(
             self._parameters,
-            image_size=tower.image_size(model.config),
+            rules=model.image,
             num_tokens=tower.max_positions(model.config),
             quantized=self._quantized,
         )

@@ -11,9 +11,12 @@ import numpy as np
 from openvino import opset15 as op
 
 from polyvec.backends._openvino_weights import GraphWeights
+from polyvec.backends._packing import MASKED
 from polyvec.backends._parameters import Parameters, check_rows
 from polyvec.backends._weight_cache import QuantizedWeights
+from polyvec.models._model import ImageRules
 from polyvec.models._ops import Activation
+from polyvec.models._patches import PatchLayout
 
 Node = Any
 
@@ -232,17 +235,48 @@ class ImageOps(GraphOps):
         self,
         parameters: Parameters,
         *,
-        image_size: int,
+        rules: ImageRules,
         num_tokens: int,
         quantized: QuantizedWeights | None = None,
     ) -> None:
         super().__init__(parameters, quantized)
         self._num_tokens = num_tokens
-        self._pixels = self._input("pixels", [-1, 3, image_size, image_size], np.float32)
+        self._layout = rules.layout
+        self._pixels = self._input("pixels", [-1, *rules.shape], np.float32)
+        self._hidden = None if rules.layout is None else self._hidden_patches()
 
     def pixels(self) -> Node:
         """(B, 3, H, W)."""
         return self._pixels
+
+    def patches(self) -> Node:
+        """(B, N, 3 * side * side)."""
+        return self._columns(0, self._patch_layout.num_pixels)
+
+    def places(self, name: str) -> Node:
+        """(B, N, D)."""
+        layout = self._patch_layout
+        table = self.parameter(f"{name}.weight")
+        found = self._parameters.weights.entry(f"{name}.weight").shape[0]
+        check_rows(name, found, layout.num_places)
+        shares = self._columns(layout.num_pixels, layout.num_pixels + layout.num_places)
+        return op.matmul(shares, table, False, False)
+
+    @property
+    def _patch_layout(self) -> PatchLayout:
+        if self._layout is None:
+            raise ValueError("the tower reads whole pictures")
+        return self._layout
+
+    def _columns(self, start: int, stop: int) -> Node:
+        return op.slice(self._pixels, ints(start), ints(stop), ints(1), ints(2))
+
+    def _hidden_patches(self) -> Node:
+        """What is added to scores, (B, 1, 1, N): rows without a patch must not be seen."""
+        last = self._patch_layout.shape[1] - 1
+        zero = op.constant(np.float32(0))
+        present = op.greater(op.squeeze(self._columns(last, last + 1), ints(2)), zero)
+        return op.unsqueeze(op.select(present, zero, op.constant(MASKED)), ints(1, 2))
 
     def positions(self, *, offset: int = 0) -> Node:
         """(N,)."""
@@ -286,7 +320,7 @@ class ImageOps(GraphOps):
     def attention(
         self, q: Node, k: Node, v: Node, *, heads: int, scale: float | None = None, **asked: Any
     ) -> Node:
-        """Attention within each picture; nothing is masked.
+        """Attention within each picture.
 
         Raises:
             ValueError: A form of attention is asked for that pictures do not have.
@@ -295,8 +329,8 @@ class ImageOps(GraphOps):
         if any(asked.values()):
             raise ValueError(f"pictures have no attention with {', '.join(asked)}")
         if not picked:
-            return attend(q, k, v, heads=heads, scale=scale)
-        out = attend(op.unsqueeze(q, ints(1)), k, v, heads=heads, scale=scale)
+            return attend(q, k, v, heads=heads, scale=scale, mask=self._hidden)
+        out = attend(op.unsqueeze(q, ints(1)), k, v, heads=heads, scale=scale, mask=self._hidden)
         return op.squeeze(out, ints(1))
 
     def pick(self, x: Node) -> Node:

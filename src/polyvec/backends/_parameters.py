@@ -7,6 +7,7 @@ from polyvec.errors import CheckpointError
 from polyvec.models._model import Model
 
 _SHOWN = 5
+_FLOATS = ("F32", "BF16", "F16", "F64")
 
 
 class Parameters:
@@ -20,9 +21,15 @@ class Parameters:
         """Mark a tensor as read and give its name back.
 
         Raises:
-            CheckpointError: There is none of this name.
+            CheckpointError: There is none of this name, or it holds whole numbers: the codes of a
+                quantised checkpoint, whose scales are elsewhere.
         """
-        self.weights.entry(name)
+        dtype = self.weights.entry(name).dtype
+        if dtype not in _FLOATS:
+            raise CheckpointError(
+                f"the weight {name!r} has dtype {dtype}; quantised checkpoints are not supported: "
+                f"use one in {', '.join(_FLOATS)} (--dtype int8 quantises it here)"
+            )
         self._used.add(name)
         return name
 

@@ -8,7 +8,7 @@ import numpy as np
 from polyvec.backends._base import Batch, ImageBatch, Runner, Session
 from polyvec.backends._packing import tokens_of
 from polyvec.backends._sample_texts import VERIFIED
-from polyvec.models._model import Model, TextRules
+from polyvec.models._model import ImageRules, Model, TextRules
 from polyvec.types import Float32Array, IntArray, Modality, Setting
 
 _log = logging.getLogger(__name__)
@@ -99,13 +99,19 @@ def _batches(model: Model) -> dict[Modality, list[Batch]]:
     if model.text is not None:
         batches["text"] = [tokens_of([ids]) for ids in _token_ids(model.text)]
     if model.image is not None:
-        side = model.family.towers["image"].image_size(model.config)
-        batches["image"] = [ImageBatch(pixels[None]) for pixels in _pictures(side)]
+        batches["image"] = [ImageBatch(array[None]) for array in _pictures(model.image)]
     return batches
 
 
-def _pictures(side: int) -> Float32Array:
-    """Waves of different lengths and directions in every channel, (N, 3, side, side)."""
+def _pictures(rules: ImageRules) -> list[Float32Array]:
+    """What the tower reads of pictures with waves of different lengths in every channel."""
+    layout = rules.layout
+    pictures = _waves(rules.shape[1] if layout is None else layout.table_side * layout.patch_size)
+    return list(pictures) if layout is None else [layout.arranged(one) for one in pictures]
+
+
+def _waves(side: int) -> Float32Array:
+    """(N, 3, side, side)."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:side, 0:side].astype(np.float32) / np.float32(side)
     waves = rng.uniform(-20, 20, (2, _NUM_PICTURES, 3, 1, 1)).astype(np.float32)

@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 
 from polyvec.backends._parameters import Parameters, check_rows
 from polyvec.models._ops import Activation
+from polyvec.models._patches import PatchLayout
 
 _ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu": F.gelu,
@@ -137,14 +138,45 @@ class TorchOps:
 class ImageOps(TorchOps):
     """Pictures of one size: tokens are (B, N, D), rows are (B, D)."""
 
-    def __init__(self, tensors: Tensors, pixels: torch.Tensor, num_tokens: int) -> None:
+    def __init__(
+        self,
+        tensors: Tensors,
+        pixels: torch.Tensor,
+        num_tokens: int,
+        layout: PatchLayout | None = None,
+    ) -> None:
         super().__init__(tensors)
         self._pixels = pixels
         self._num_tokens = num_tokens
+        self._layout = layout
 
     def pixels(self) -> torch.Tensor:
         """(B, 3, H, W)."""
         return self._pixels
+
+    def patches(self) -> torch.Tensor:
+        """(B, N, 3 * side * side)."""
+        return self._pixels[..., : self._patch_layout.num_pixels]
+
+    def places(self, name: str) -> torch.Tensor:
+        """(B, N, D)."""
+        table = self.parameter(f"{name}.weight")
+        check_rows(name, table.shape[0], self._patch_layout.num_places)
+        return self._pixels[..., self._patch_layout.num_pixels : -1] @ table
+
+    @property
+    def _patch_layout(self) -> PatchLayout:
+        if self._layout is None:
+            raise ValueError("the tower reads whole pictures")
+        return self._layout
+
+    def _hidden(self) -> torch.Tensor | None:
+        """What is added to scores, (B, 1, 1, N): rows without a patch must not be seen."""
+        if self._layout is None:
+            return None
+        present = self._pixels[:, None, None, :, -1]
+        lowest = torch.finfo(present.dtype).min
+        return torch.zeros_like(present).masked_fill(present == 0, lowest)
 
     def positions(self, *, offset: int = 0) -> torch.Tensor:
         """(N,)."""
@@ -190,16 +222,17 @@ class ImageOps(TorchOps):
         picked: bool = False,
         **asked: Any,
     ) -> torch.Tensor:
-        """Attention within each picture; nothing is masked.
+        """Attention within each picture.
 
         Raises:
             ValueError: A form of attention is asked for that pictures do not have.
         """
         if any(asked.values()):
             raise ValueError(f"pictures have no attention with {', '.join(asked)}")
+        added = self._hidden()
         if picked:
-            return attend(q[:, None], k, v, (heads, heads), scale=scale)[:, 0]
-        return attend(q, k, v, (heads, heads), scale=scale)
+            return attend(q[:, None], k, v, (heads, heads), scale=scale, added=added)[:, 0]
+        return attend(q, k, v, (heads, heads), scale=scale, added=added)
 
     def pick(self, x: torch.Tensor) -> torch.Tensor:
         """(B, N, D) → (B, D), the class token."""

@@ -58,8 +58,9 @@ class TorchSession:
         self, batch: ImageBatch, outputs: tuple[Output, ...]
     ) -> dict[Output, Float32Array]:
         tower = self._model.family.towers["image"]
+        layout = None if self._model.image is None else self._model.image.layout
         pixels = torch.from_numpy(batch.pixels).to(self._tensors.device, self._tensors.dtype)
-        ops = ImageOps(self._tensors, pixels, tower.max_positions(self._model.config))
+        ops = ImageOps(self._tensors, pixels, tower.max_positions(self._model.config), layout)
         rows = tower.forward(ops, self._model.config)
         if not tower.num_vectors(self._model.config):
             return {"dense": _array(rows)}
@@ -147,8 +148,7 @@ class TorchRunner:
             if "dense" in made:
                 check_vector_length(made["dense"].shape[1], self._model)
         if self._model.image is not None:
-            side = self._model.family.towers["image"].image_size(self._model.config)
-            pixels = ImageBatch(np.zeros((1, 3, side, side), np.float32))
+            pixels = ImageBatch(np.zeros((1, *self._model.image.shape), np.float32))
             check_vector_length(session.run("image", pixels).shape[1], self._model)
 
 

@@ -43,6 +43,14 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "image_mean": _HALF,
         "image_std": _HALF,
     },
+    "Siglip2ImageProcessor": {
+        **_ALL,
+        "resample": _BILINEAR,
+        "image_mean": _HALF,
+        "image_std": _HALF,
+        "max_num_patches": 256,
+        "patch_size": 16,
+    },
     "ViTImageProcessor": {
         **_ALL,
         "resample": _BILINEAR,
@@ -113,22 +121,46 @@ class _Reader:
 
     def transform(self) -> ImageTransform:
         self._check_keys()
+        if "max_num_patches" in self._values:
+            return self._patches()
         resize = self._resize() if self._flag("do_resize") else None
         crop = self._crop() if self._flag("do_center_crop") else None
         if crop is None and not isinstance(resize, tuple):
             raise self._error(
                 "size", "pictures would have no fixed size; give height and width, or a centre crop"
             )
-        normalize = self._flag("do_normalize")
         return ImageTransform(
             resize=resize,
             resample=self._resample() if resize is not None else _BICUBIC,
             crop=crop,
             crop_rounding=self._values.get("_crop_rounding", "down"),
-            rescale_factor=self._factor() if self._flag("do_rescale") else 1.0,
-            mean=self._triple("image_mean") if normalize else (0.0, 0.0, 0.0),
-            std=self._std() if normalize else (1.0, 1.0, 1.0),
+            **self._numbers(),
         )
+
+    def _patches(self) -> ImageTransform:
+        """Pictures that keep their shape, in patches."""
+        if not self._flag("do_resize") or self._flag("do_center_crop"):
+            raise self._error("do_resize", "patches need it, and no do_center_crop")
+        lengths = {key: self._get(key) for key in ("max_num_patches", "patch_size")}
+        for key, value in lengths.items():
+            if not _is_length(value):
+                raise self._error(key, "it must be a whole number above 0")
+        return ImageTransform(
+            resize=None,
+            resample=self._resample(),
+            max_patches=lengths["max_num_patches"],
+            patch_size=lengths["patch_size"],
+            **self._numbers(),
+        )
+
+    def _numbers(self) -> dict[str, Any]:
+        """What is done to the numbers of resized pixels."""
+        normalize = self._flag("do_normalize")
+        return {
+            "rescale_factor": self._factor() if self._flag("do_rescale") else 1.0,
+            "mean": self._triple("image_mean") if normalize else (0.0, 0.0, 0.0),
+            "std": self._std() if normalize else (1.0, 1.0, 1.0),
+        }
 
     def _defaults(self) -> Mapping[str, Any]:
         for key in ("image_processor_type", "feature_extractor_type"):

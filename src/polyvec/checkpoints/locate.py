@@ -37,6 +37,8 @@ _GRAPH_PATTERNS: tuple[dict[str, Any], ...] = (
     {"allow_patterns": ["onnx/model.onnx", "onnx/model.onnx_data", "model.onnx*"]},
 )
 
+_CLIP_TOKENIZER = "openai/clip-vit-base-patch32"
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +63,25 @@ def locate(reference: str, *, revision: str | None = None) -> Path:
             param="model",
         )
     return _cached(reference, revision) or _download(reference, revision)
+
+
+def locate_clip_tokenizer() -> Path:
+    """A folder with CLIP's tokenizer.json, for checkpoints that are published without it.
+
+    Raises:
+        CheckpointError: It is not on this machine, and the hub cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(_CLIP_TOKENIZER, "tokenizer.json")).parent
+    except (HfHubHTTPError, OSError, ValueError):  # being offline is one or the other of them
+        raise CheckpointError(
+            "the checkpoint has no tokenizer of its own: put CLIP's tokenizer.json, as in "
+            f"{_CLIP_TOKENIZER}, into its folder",
+            param="tokenizer",
+        ) from None
 
 
 def _is_hub_id(reference: str) -> bool:
@@ -139,10 +160,13 @@ def _fetched(repo_id: str, revision: str | None) -> Path:
 
 def _pickle_patterns(folder: Path) -> list[dict[str, Any]]:
     try:
-        pattern = read_checkpoint(folder).pickle_pattern
+        checkpoint = read_checkpoint(folder)
     except CheckpointError:
         return []
-    return [] if pattern is None else [{"allow_patterns": [pattern]}]
+    if checkpoint.pickle_pattern is None:
+        return []
+    place = checkpoint.root.relative_to(folder) / checkpoint.pickle_pattern
+    return [{"allow_patterns": [place.as_posix()]}]
 
 
 def _failed(repo_id: str, why: str) -> CheckpointError:

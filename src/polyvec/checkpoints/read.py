@@ -46,8 +46,13 @@ _GRAPHS = (
 """Converted graphs, the best first."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-# Models whose owners publish nothing but a pickle; it is read as data, by `pickled_tensors`.
-_READ_PICKLES = {MOBILECLIP: MOBILECLIP_PICKLE, "chinese_clip": "pytorch_model.bin"}
+# Models whose owners publish nothing but a pickle (of CLIP's: openai/clip-vit-base-patch16); it is
+# read as data, by `pickled_tensors`.
+_READ_PICKLES = {
+    MOBILECLIP: MOBILECLIP_PICKLE,
+    "chinese_clip": "pytorch_model.bin",
+    "clip": "pytorch_model.bin",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,12 @@ class Checkpoint:
         if self.is_open_clip:
             return not self.config["text_cfg"].get("hf_tokenizer_name")
         return self.config.get("model_type") == MOBILECLIP
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether texts are read with a tokenizer of the folder, be it there or missing."""
+        own = any((self.root / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+        return own or not self.has_clip_tokenizer
 
     @property
     def pickled_weights(self) -> Path | None:

@@ -49,21 +49,31 @@ def read_cleaning(config: Mapping[str, Any]) -> tuple[str, Cleaning] | None:
     return name, _CLEANINGS[name]
 
 
-def tokenizer_cleaning(config: Mapping[str, Any]) -> tuple[str, Cleaning] | None:
+def tokenizer_cleaning(
+    config: Mapping[str, Any], model_type: object = None
+) -> tuple[str, Cleaning] | None:
     """What transformers' class of a tokenizer does to a text first; None for nothing.
 
     Files made of that tokenizer may do it as well, which changes nothing: it is the same twice.
 
-    Source: transformers SiglipTokenizer.canonicalize_text.
+    Source: transformers SiglipTokenizer.canonicalize_text, Siglip2Tokenizer.
 
     Args:
         config: tokenizer_config.json.
+        model_type: Of config.json. It decides for ``siglip2``, whatever tokenizer the files name.
     """
+    if model_type == "siglip2" or config.get("tokenizer_class") == "Siglip2Tokenizer":
+        return "lower", _lowered_letters
     if str(config.get("tokenizer_class")).removesuffix("Fast") != "SiglipTokenizer":
         return None
     if config.get("do_lower_case", True):
         return "lower, no punctuation", lambda text: _without_punctuation(text.lower())
     return "no punctuation", _without_punctuation
+
+
+def _lowered_letters(text: str) -> str:
+    # Letter by letter: Python alone looks at a sigma's neighbours.
+    return "".join(map(str.lower, text))
 
 
 def _without_punctuation(text: str) -> str:

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+import threading
 
 from polyvec.cli._flags import add_serve_flags, load_given
 from polyvec.config.mmes import apply_proxy_exceptions
@@ -33,4 +35,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     plan = compose(config)
     serve(plan.models, plan.run, plan.server)
+    if any(thread.name.startswith("polyvec-") for thread in threading.enumerate()):
+        # A download that nobody waits for any more may go on for a minute.
+        logging.shutdown()
+        os._exit(0)
     return 0

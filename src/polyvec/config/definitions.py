@@ -242,7 +242,7 @@ def _model() -> tuple[Definition, ...]:
         Definition("model", "normalize", None, values.switch,
                    "unit-length vectors; by default what the checkpoint says", "normalize",
                    is_switch=True),
-        Definition("model", "max_input_tokens", None, values.positive,
+        Definition("model", "max_input_tokens", None, values.tokens,
                    "longest text in tokens; by default what the checkpoint says",
                    "max-input-tokens", ("max-model-len",)),
         Definition("model", "default_prompt_name", None, text,

@@ -21,6 +21,7 @@ _SIZE_UNITS = {
     "gib": 1 << 30,
 }
 _DURATION_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_TOKEN_UNITS = {"": 1, "k": 10**3, "K": 1 << 10, "m": 10**6, "M": 1 << 20, "g": 10**9, "G": 1 << 30}
 _HOST_PATTERN = re.compile(r"(\*\.)?([^\s/@:*?#\[\]\\%]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 _SWITCHES = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -87,6 +88,17 @@ def count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).isdecimal():
         raise ValueError("a whole number from 0 on")
     return int(value)
+
+
+def tokens(value: Any) -> int | None:
+    """A whole number from 1 on, also as vLLM has it: 1k is 1000, 1K is 1024, -1 or auto is None."""
+    if str(value).strip() in ("-1", "auto"):
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgG]?)", str(value).strip())
+    number = float(match[1]) * _TOKEN_UNITS[match[2]] if match else 0.0
+    if isinstance(value, bool) or number < 1 or number != int(number):
+        raise ValueError("a whole number from 1 on, such as 512 or 8k, or auto")
+    return int(number)
 
 
 def positive(value: Any) -> int:

@@ -158,7 +158,7 @@ def _spellings(card: ModelCard) -> set[str]:
 
 async def _list_models(_call: Call, service: Service) -> Reply:
     cards = _cards(service)
-    available = _by_family(service.known_models(), cards)
+    available = by_family(service.known_models(), cards)
     return json_reply(
         {
             "current_model": cards[0].name,
@@ -168,7 +168,7 @@ async def _list_models(_call: Call, service: Service) -> Reply:
     )
 
 
-def _by_family(known: Iterable[str], cards: tuple[ModelCard, ...]) -> dict[str, list[str]]:
+def by_family(known: Iterable[str], cards: tuple[ModelCard, ...]) -> dict[str, list[str]]:
     """Group ``Family/name`` ids, the original's families first; served models are always in it."""
     ids = [model_id for model_id in known if "/" in model_id]
     for card in cards:

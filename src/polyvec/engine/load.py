@@ -11,7 +11,7 @@ from polyvec import backends
 from polyvec.backends._base import Backend, BackendOptions, Runner
 from polyvec.backends._precision import compare
 from polyvec.engine.engine import Engine
-from polyvec.engine.local import LocalService, Served, card_of
+from polyvec.engine.local import LocalService, Served, card_of, check_names
 from polyvec.engine.options import EngineOptions
 from polyvec.engine.self_test import run_checks
 from polyvec.errors import CheckpointError, ConfigError, PolyvecError
@@ -72,6 +72,8 @@ def load_service(models: Iterable[ServedModel], options: RunOptions) -> LocalSer
         ConfigError: An option contradicts a checkpoint or this machine.
     """
     backend = backend_named(options.backend)
+    models = tuple(models)
+    check_names([(model.name, *model.aliases) for model in models])
     decoders = Decoders(options.media, options.decoder)
     served = [_load(model, backend, options, decoders) for model in models]
     return LocalService(served, known_models=aliases(), decoders=decoders)

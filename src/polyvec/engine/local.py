@@ -1,6 +1,7 @@
 """LocalService: served names → the engines of this process."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from polyvec.errors import ConfigError, ModelNotFoundError
 from polyvec.media.decoders import Decoders
 from polyvec.models._model import Model
 from polyvec.types import EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class LocalService:
         """Start every engine on the running event loop."""
         if self._decoders is not None and any(one.engine.model.image for one in self._served):
             # The first picture would wait for a process; nobody waits for this.
-            asyncio.get_running_loop().run_in_executor(None, self._decoders.start)
+            starting = asyncio.get_running_loop().run_in_executor(None, self._decoders.start)
+            starting.add_done_callback(_log_failure)
         await asyncio.gather(*(one.engine.start() for one in self._served))
 
     async def close(self, *, drain: bool = True) -> None:
@@ -99,6 +103,12 @@ class LocalService:
         return index
 
 
+def _log_failure(starting: "asyncio.Future[None]") -> None:
+    """Decoding processes are started again when they are needed; until then it is but a remark."""
+    if not starting.cancelled() and starting.exception() is not None:
+        _log.info("no decoding process yet: %s", starting.exception())
+
+
 def names_of(cards: Sequence[ModelCard]) -> dict[str, int]:
     """Every name that means one of the models → its index.
 
@@ -108,12 +118,7 @@ def names_of(cards: Sequence[ModelCard]) -> dict[str, int]:
     Raises:
         ConfigError: Two models declare the same name.
     """
-    declared: dict[str, int] = {}
-    for index, card in enumerate(cards):
-        for name in (card.name, *card.aliases):
-            if declared.setdefault(name, index) != index:
-                raise ConfigError(f"two models are served as {name!r}", param="served_name")
-    names = dict(declared)
+    names = check_names([(card.name, *card.aliases) for card in cards])
     for derive in (_last_segment, str.casefold):
         derived: dict[str, set[int]] = {}
         for name, index in names.items():
@@ -122,6 +127,23 @@ def names_of(cards: Sequence[ModelCard]) -> dict[str, int]:
             if len(indexes) == 1:
                 names.setdefault(name, *indexes)
     return names
+
+
+def check_names(declared: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Every declared name → the index of its model.
+
+    Args:
+        declared: Names of each model.
+
+    Raises:
+        ConfigError: Two models declare the same name.
+    """
+    found: dict[str, int] = {}
+    for index, names in enumerate(declared):
+        for name in names:
+            if found.setdefault(name, index) != index:
+                raise ConfigError(f"two models are served as {name!r}", param="served_name")
+    return found
 
 
 def _last_segment(name: str) -> str:

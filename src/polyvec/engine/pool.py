@@ -15,9 +15,10 @@ from polyvec.engine.prepare_text import prepare_texts
 from polyvec.media.files import check_place
 from polyvec.media.manifest import Manifest, read_manifest
 from polyvec.media.policy import MediaPolicy
+from polyvec.media.rgb import RgbArray
 from polyvec.media.source import Encoded, open_source
 from polyvec.models._model import ImageRules, Model
-from polyvec.types import EmbedRequest, FrameSampling, Input, Source, Url
+from polyvec.types import EmbedRequest, FrameSampling, Input, Pixels, Source, Url
 
 T = TypeVar("T")
 
@@ -52,13 +53,17 @@ class PreparePool:
         work = partial(prepare_texts, request, inputs, rules, self._options, route)
         return await _in(self._workers, work)
 
-    async def image(self, source: Source, route: Route, *, param: str, salt: str) -> Prepared:
+    async def image(
+        self, source: Source | Pixels, route: Route, *, param: str, salt: str
+    ) -> Prepared:
         """Read, decode and transform a picture.
 
         Raises:
             MediaError: It cannot be read or decoded.
             InvalidInputError: Its source is not allowed.
         """
+        if isinstance(source, Pixels):
+            return await _in(self._workers, partial(self._fitted, source.rgb, route, salt))
         open_ = partial(open_source, source, self._policy, kind="image", param=param)
         decode = partial(self._decoded, route=route, param=param, salt=salt)
         if isinstance(source, Url):
@@ -129,6 +134,13 @@ class PreparePool:
         rules = self._rules()
         pixels = self._decoder.image(data, rules.transform, param=param)
         key = content_key("image", data, salt=salt, route=route.name)
+        return prepare_picture(pixels, rules, key, route)
+
+    def _fitted(self, rgb: RgbArray, route: Route, salt: str) -> Prepared:
+        rules = self._rules()
+        pixels = rules.transform.fitted(rgb)
+        content = f"{rgb.shape}".encode() + rgb.tobytes()
+        key = content_key("image", content, salt=salt, route=f"pixels {route.name}")
         return prepare_picture(pixels, rules, key, route)
 
     def _rules(self) -> ImageRules:

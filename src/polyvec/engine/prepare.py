@@ -198,7 +198,7 @@ def prepare_picture(pixels: RgbArray, rules: ImageRules, key: bytes, route: Rout
     """
     return Prepared(
         route=route,
-        array=rules.transform.normalized(pixels),
+        array=rules.read(pixels),
         cost=rules.num_patches,
         num_tokens=0,
         key=key,

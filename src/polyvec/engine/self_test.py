@@ -173,7 +173,7 @@ def _cosine(first: Float32Array, second: Float32Array) -> float:
 
 
 def _images(model: Model, dtype: str, session: Session) -> Iterator[Check]:
-    width, height = model.image.transform.size if model.image is not None else (0, 0)
-    pixels = np.random.default_rng(0).standard_normal((2, 3, height, width), np.float32)
+    shape = () if model.image is None else model.image.shape
+    pixels = np.random.default_rng(0).standard_normal((2, *shape), np.float32)
     alone = [session.run("image", ImageBatch(pixels[i : i + 1])) for i in range(len(pixels))]
     yield from _vectors(model, dtype, alone, session.run("image", ImageBatch(pixels)))

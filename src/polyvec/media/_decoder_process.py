@@ -1,8 +1,8 @@
 """A decoding process: what hostile files are decoded in.
 
 Its standard input is a socket to the server. It gets one setup, then jobs with an open file each,
-and answers them one by one until the socket closes. It opens no path, and may not outlive the
-server, use more memory than allowed, write files or gain rights.
+and answers them one by one until the socket closes. It may not outlive the server, use more memory
+than allowed or gain rights; where the kernel has Landlock, it can open nothing but libraries.
 """
 
 import ctypes
@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from polyvec.errors import InvalidInputError
+from polyvec.media._decoder_sandbox import restrict
 from polyvec.media._decoder_wire import (
     policy_of,
     receive,
@@ -35,7 +36,6 @@ from polyvec.media.rgb import RgbArray
 from polyvec.media.transform import ImageTransform
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_NO_NEW_PRIVS = 38
 _MAX_OPEN_FILES = 32
 _VIDEO_NICENESS = 10
 
@@ -57,11 +57,9 @@ def main() -> None:
 
 
 def _restrict(setup: Mapping[str, Any]) -> None:
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != setup["parent"]:
         raise SystemExit  # the server died before it could be said that it takes us along
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("1000")  # when the machine is out of memory, rather this process than the server
     for kind, limit in (
@@ -75,6 +73,7 @@ def _restrict(setup: Mapping[str, Any]) -> None:
         resource.setrlimit(kind, (least, least))
     if setup["is_for_video"]:
         os.nice(_VIDEO_NICENESS)
+    restrict()
 
 
 def _serve(link: socket.socket, policy: MediaPolicy) -> None:

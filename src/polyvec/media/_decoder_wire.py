@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -165,13 +166,16 @@ def sampling_of(fields: Mapping[str, Any]) -> FrameSampling:
     return FrameSampling(**_with_tuples(fields))
 
 
-def transform_fields(transform: ImageTransform) -> dict[str, Any]:
-    """The name of a transform's class, and its fields."""
-    return {"class": type(transform).__name__, "fields": asdict(transform)}
+@lru_cache(maxsize=64)
+def transform_text(transform: ImageTransform) -> str:
+    """JSON of the name of a transform's class, and its fields."""
+    return json.dumps({"class": type(transform).__name__, "fields": asdict(transform)})
 
 
-def transform_of(named: Mapping[str, Any]) -> ImageTransform:
-    """The transform of a class's name and fields."""
+@lru_cache(maxsize=64)
+def transform_of(text: str) -> ImageTransform:
+    """The transform of `transform_text`."""
+    named = json.loads(text)
     return _TRANSFORMS[named["class"]](**_with_tuples(named["fields"]))
 
 

@@ -10,23 +10,38 @@ from numpy.typing import NDArray
 
 from polyvec.media.rgb import RgbArray
 
+_UPRIGHT = np.array((1, 0, 0, 0, 1, 0, 0, 0, 1), np.int32)
 _MATRIX_VALUES = 9
 
 
-def upright_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> RgbArray:
-    """RGB uint8 (H, W, 3) as a viewer shows it; may be a view of the decoder's memory.
+class UprightRgb:
+    """Converts the frames of one video."""
 
-    Colours are those of PyAV's ``frame.to_ndarray(format="rgb24")``: by the matrix and the range
-    that the video declares, BT.601 and limited range where it declares none, 8 bits a sample,
-    alpha left out. Pixels that are not square stay as they are.
-    """
-    # Its own threads cost more than they bring, and a frame would start them anew.
-    converted = reformatter.reformat(frame, format="rgb24", threads=1)
-    plane = converted.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    rgb = rows[: frame.height, : frame.width * 3].reshape(frame.height, frame.width, 3)
-    matrix: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-    return rgb if matrix is None else _turned(rgb, np.frombuffer(matrix, np.int32, _MATRIX_VALUES))
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self._matrix: NDArray[np.int32] | None = None
+
+    def __call__(self, frame: VideoFrame) -> RgbArray:
+        """RGB uint8 (H, W, 3) as a viewer shows it.
+
+        Colours are those of PyAV's ``frame.to_ndarray(format="rgb24")``: by the matrix and the
+        range that the video declares, BT.601 and limited range where it declares none, 8 bits a
+        sample, alpha left out. Pixels that are not square stay as they are.
+        """
+        if self._matrix is None:
+            self._matrix = _display_matrix(frame)
+        # Its own threads cost more than they bring: each frame would start them anew.
+        converted = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        plane = converted.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        rgb = rows[: frame.height, : frame.width * 3].reshape(frame.height, frame.width, 3)
+        return _turned(rgb, self._matrix)
+
+
+def _display_matrix(frame: VideoFrame) -> NDArray[np.int32]:
+    """Of the first frame, for all: asking makes a frame outlive its use, until cycles are freed."""
+    found: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    return _UPRIGHT if found is None else np.frombuffer(bytes(found), np.int32, _MATRIX_VALUES)
 
 
 def _turned(rgb: RgbArray, matrix: NDArray[np.int32]) -> RgbArray:

@@ -9,11 +9,10 @@ import av
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from polyvec.errors import MediaError
-from polyvec.media._frame_pixels import upright_rgb
+from polyvec.media._frame_pixels import UprightRgb
 from polyvec.media._video_file import VideoFile
 from polyvec.media._video_open import check_frame_size
 from polyvec.media.containers import ContainerName
@@ -38,17 +37,16 @@ class _Job:
     sampling: FrameSampling
     policy: MediaPolicy
     transform: ImageTransform
+    upright_rgb: UprightRgb
     param: str
 
     def checked(self, indexes: list[int]) -> list[int]:
         check_count(len(indexes), max_frames=self.policy.max_frames, param=self.param)
         return indexes
 
-    def frame(
-        self, index: int, timestamp_s: float, decoded: VideoFrame, reformatter: VideoReformatter
-    ) -> Frame:
+    def frame(self, index: int, timestamp_s: float, decoded: VideoFrame) -> Frame:
         check_frame_size(decoded.width, decoded.height, self.policy, self.param)
-        pixels = self.transform.fitted(upright_rgb(decoded, reformatter))
+        pixels = self.transform.fitted(self.upright_rgb(decoded))
         return Frame(index, timestamp_s, pixels)
 
     def damaged(self, index: int) -> MediaError:
@@ -75,7 +73,7 @@ def sample_video(
         InvalidInputError: The wanted frames are too many, or not in the video.
     """
     with VideoFile(file, container, policy, param=param) as video:
-        job = _Job(video, sampling, policy, transform, param)
+        job = _Job(video, sampling, policy, transform, UprightRgb(), param)
         timeline = believed_timeline(video)
         if timeline is None:
             yield from _by_counting(job)
@@ -114,10 +112,9 @@ def _by_time(job: _Job, timeline: Timeline) -> Iterator[Frame]:
         wanted = timed_frame_indexes(
             job.sampling, timestamps_s, end_s=timeline.end_s, param=job.param
         )
-    reformatter = VideoReformatter()
     for run in timeline.runs(job.checked(wanted)):
         for index, decoded in _frames_of(job, timeline, run):
-            yield job.frame(index, float(timestamps_s[index]), decoded, reformatter)
+            yield job.frame(index, float(timestamps_s[index]), decoded)
 
 
 def _frames_of(job: _Job, timeline: Timeline, run: Run) -> Iterator[tuple[int, VideoFrame]]:
@@ -147,10 +144,9 @@ def _by_counting(job: _Job) -> Iterator[Frame]:
     wanted = job.checked(frame_indexes(job.sampling, total=total, fps=fps, param=job.param))
     left = iter(wanted)
     following = next(left)
-    reformatter = VideoReformatter()
     for index, decoded in enumerate(_decoded(job.video, 0, None)):
         if index == following:
-            yield job.frame(index, index / fps, decoded, reformatter)
+            yield job.frame(index, index / fps, decoded)
             if (following := next(left, -1)) < 0:
                 return
     raise job.damaged(following)

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from polyvec.media._decoder_answers import Task, frame_of, refusal_of
 from polyvec.media._decoder_pool import Pool, closing
-from polyvec.media._decoder_wire import Message, WireError, pixels_of, transform_fields
+from polyvec.media._decoder_wire import Message, WireError, pixels_of, transform_text
 from polyvec.media._decoder_worker import Worker, WorkerLostError
 from polyvec.media.decoder_options import DecoderOptions
 from polyvec.media.encoded import Encoded
@@ -86,7 +86,7 @@ class Decoders:
             InferenceError: No process can be started.
         """
         task = Task("image", param)
-        job = {"kind": "image", "param": param, "transform": transform_fields(transform)}
+        job = {"kind": "image", "param": param, "transform": transform_text(transform)}
         timeout_s = self._options.image_timeout_s
         with self._lend(self._images, task) as worker, _descriptor(encoded) as file:
             worker.begin(job, file, timeout_s=timeout_s)
@@ -122,7 +122,7 @@ class Decoders:
         job = {
             "kind": "video",
             "param": param,
-            "transform": transform_fields(transform),
+            "transform": transform_text(transform),
             "sampling": asdict(sampling),
             "cpu_s": self._options.video_cpu_s,
         }

@@ -111,6 +111,12 @@ def decode_image(
         raise file.invalid() from error
 
 
+def upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """A loaded picture as its EXIF orientation means it to be seen."""
+    transpose = _TRANSPOSES.get(_orientation(image))
+    return image if transpose is None else image.transpose(transpose)
+
+
 def _sniff(data: bytes, policy: MediaPolicy, param: str) -> ImageFormat:
     found = format_of(data)
     accepted = [name for name in policy.formats if name in _OPENERS]
@@ -133,9 +139,7 @@ def _decode(file: _File) -> RgbArray:
             _check_scans(file)
             _draft(image, file)
         image.load()
-        transpose = _TRANSPOSES.get(_orientation(image))
-        upright = image if transpose is None else image.transpose(transpose)
-        return to_rgb(upright, png_bit_depth=bit_depth)
+        return to_rgb(upright(image), png_bit_depth=bit_depth)
 
 
 def _check_size(image: ImageFile, file: _File) -> None:
@@ -178,7 +182,7 @@ def _draft(image: ImageFile, file: _File) -> None:
             return
 
 
-def _orientation(image: ImageFile) -> int:
+def _orientation(image: PIL.Image.Image) -> int:
     """EXIF orientation, 1 where the block is missing or cannot be read."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)

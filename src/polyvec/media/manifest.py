@@ -173,7 +173,7 @@ def _is_number(value: Any, least: float, most: float = math.inf) -> bool:
 
 
 def _is_count(value: Any, least: int = 0) -> bool:
-    return _is_number(value, least) and bool(int(value) == value)
+    return _is_number(value, least) and float(value).is_integer()
 
 
 def _is_box(value: Any) -> bool:
@@ -181,7 +181,7 @@ def _is_box(value: Any) -> bool:
         return False
     if not all(_is_number(one, 0) for one in value):
         return False
-    left, top, right, bottom = (round(one) for one in value)
+    left, top, right, bottom = (round(float(one)) for one in value)
     return left < right and top < bottom
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from polyvec.media.patch_grid import patched_size
 from polyvec.media.rgb import RgbArray
 from polyvec.types import Float32Array
 
 # Beyond it the resized picture is not made whole: a strip of 1 x 65535 would need gigabytes.
 _MAX_RESIZED_PIXELS = 16_777_216
+_MAX_COPIED_PIXELS = 4_194_304
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,9 @@ class ImageTransform:
         rescale_factor: Multiplies pixels before normalisation; 1 to leave them 0 … 255.
         mean: Subtracted per channel after rescaling.
         std: Divides per channel.
+        max_patches: Instead of ``resize`` and ``crop``: pictures nearly keep their shape and are
+            brought to at most so many patches; results have no one size. 0 for none of this.
+        patch_size: Side of those patches.
 
     Raises:
         TypeError: The output would have no fixed size.
@@ -46,13 +51,15 @@ class ImageTransform:
     rescale_factor: float = 1 / 255
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    max_patches: int = 0
+    patch_size: int = 0
 
     def __post_init__(self) -> None:
-        _ = self.size
+        _ = self.max_patches or self.size
 
     @property
     def size(self) -> tuple[int, int]:
-        """``(height, width)`` of every result."""
+        """``(height, width)`` of every result; there is none with ``max_patches``."""
         size = self.crop or self.resize
         if not isinstance(size, tuple):
             raise TypeError("without a crop, resize must be an exact (height, width)")
@@ -63,21 +70,22 @@ class ImageTransform:
         return self.normalized(self.fitted(rgb))
 
     def fitted(self, rgb: RgbArray) -> RgbArray:
-        """Resize and crop: uint8 (H, W, 3) into contiguous uint8 (*size, 3)."""
+        """Resize and crop: uint8 (H, W, 3) into contiguous uint8 (*size, 3), or (h, w, 3)."""
         full = self.resized(rgb.shape[0], rgb.shape[1])
+        wanted = full if self.max_patches else self.size
         rows, columns = (
             _Window.centred(length, size, self.crop_rounding)
-            for length, size in zip(full, self.size, strict=True)
+            for length, size in zip(full, wanted, strict=True)
         )
         kept = _resample(rgb, full, (rows, columns), self.resample)
-        if kept.shape[:2] == self.size:
+        if kept.shape[:2] == wanted:
             return np.ascontiguousarray(kept)
-        out = np.zeros((*self.size, 3), dtype=np.uint8)
+        out = np.zeros((*wanted, 3), dtype=np.uint8)
         out[rows.place, columns.place] = kept
         return out
 
     def normalized(self, fitted: RgbArray) -> Float32Array:
-        """Rescale and normalise: uint8 (*size, 3) into contiguous float32 (3, *size)."""
+        """Rescale and normalise: uint8 (h, w, 3) into contiguous float32 (3, h, w)."""
         out = np.ascontiguousarray(fitted.transpose(2, 0, 1), dtype=np.float32)
         std = np.asarray(self.std)
         out *= _per_channel(self.rescale_factor / std)
@@ -86,6 +94,10 @@ class ImageTransform:
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) that a picture gets before it is cropped."""
+        if self.max_patches:
+            return patched_size(
+                height, width, patch_size=self.patch_size, max_patches=self.max_patches
+            )
         if self.resize is None:
             return height, width
         if isinstance(self.resize, tuple):
@@ -138,8 +150,10 @@ def _resample(
     height, width = rgb.shape[:2]
     if full == (height, width):
         return rgb[rows.kept, columns.kept]
-    image = PIL.Image.fromarray(rgb)
     kernel = PIL.Image.Resampling(resample)
+    if height * width > _MAX_COPIED_PIXELS and full[1] < width:
+        rgb, width = _narrowed(rgb, full[1], kernel), full[1]
+    image = PIL.Image.fromarray(rgb)
     if full[0] * full[1] <= _MAX_RESIZED_PIXELS:
         resized = image.resize((full[1], full[0]), kernel)
         return np.asarray(resized)[rows.kept, columns.kept]
@@ -150,6 +164,17 @@ def _resample(
     strip = image.resize((num_columns, height), kernel, box=box)
     box = (0.0, rows.start * y, num_columns, rows.stop * y)
     return np.asarray(strip.resize((num_columns, num_rows), kernel, box=box))
+
+
+def _narrowed(rgb: RgbArray, columns: int, kernel: PIL.Image.Resampling) -> RgbArray:
+    """Resized in width alone, some rows at a time; a resize of the whole does that first as well.
+
+    Pillow copies what it resizes, at four bytes a pixel.
+    """
+    rows = max(_MAX_COPIED_PIXELS // rgb.shape[1], 1)
+    bands = (PIL.Image.fromarray(rgb[at : at + rows]) for at in range(0, rgb.shape[0], rows))
+    resized = (np.asarray(band.resize((columns, band.height), kernel)) for band in bands)
+    return np.concatenate(list(resized))
 
 
 def _per_channel(values: NDArray[np.float64]) -> Float32Array:

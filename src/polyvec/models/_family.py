@@ -7,6 +7,7 @@ from typing import Any, Literal
 from polyvec.checkpoints.weights import Weights
 from polyvec.models._ops import Activation, Tensor
 from polyvec.models._padding import Padding
+from polyvec.models._patches import PatchLayout
 from polyvec.types import Modality, Output, Setting
 
 Pooling = Literal["cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean", "eos"]
@@ -101,6 +102,7 @@ class Tower:
             of the highest id (CLIP's first configs).
         image_size: Side of the square picture the tower reads; 0 for texts.
         image_processor: Class whose defaults hold when preprocessor_config.json names none.
+        layout: How pictures are read that keep their shape; None for pictures of ``image_size``.
         num_vectors: How many vectors ``forward`` gives of one picture, (B, M, D) in all: its
             ``tokens``, whose mean is its dense row. 0 where it gives rows.
         causal: Whether a token sees only what stands before it; the load-time self-test holds the
@@ -120,6 +122,7 @@ class Tower:
     image_size: Callable[[Any], int] = lambda _config: 0
     image_processor: str | None = None
     num_vectors: Callable[[Any], int] = lambda _config: 0
+    layout: Callable[[Any], PatchLayout | None] = lambda _config: None
     causal: Callable[[Any], bool] = lambda _config: False
     mixes_tokens: bool = True
     special_tokens: bool = True

@@ -8,11 +8,13 @@ from typing import Any, Literal
 from polyvec.checkpoints.pair_encoding import PairEncoding
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.checkpoints.weights import Weights
+from polyvec.media.rgb import RgbArray
 from polyvec.media.transform import ImageTransform
 from polyvec.models._family import Family, Head, Pooling, Projection
 from polyvec.models._late_interaction import LateInteractionRules
 from polyvec.models._padding import Padding
-from polyvec.types import IntArray, Modality, Output, Setting
+from polyvec.models._patches import PatchLayout
+from polyvec.types import Float32Array, IntArray, Modality, Output, Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,23 @@ class ImageRules:
     Attributes:
         transform: RGB uint8 (H, W, 3) → float32 (3, H, W).
         num_patches: Tokens that the vision tower reads for one picture; its cost in a batch.
+        layout: How pixels of any height and width become what the tower reads; None where it reads
+            the pixels themselves, of one size.
     """
 
     transform: ImageTransform
     num_patches: int
+    layout: PatchLayout | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what the tower reads of one picture."""
+        return (3, *self.transform.size) if self.layout is None else self.layout.shape
+
+    def read(self, fitted: RgbArray) -> Float32Array:
+        """A picture as ``transform.fitted`` gives it → float32 of `shape`."""
+        pixels = self.transform.normalized(fitted)
+        return pixels if self.layout is None else self.layout.arranged(pixels)
 
 
 @dataclass(frozen=True, slots=True)

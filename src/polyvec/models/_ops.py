@@ -331,6 +331,17 @@ class ImageOps(Ops, Protocol):
         """Pictures, (B, 3, H, W)."""
         ...
 
+    def patches(self) -> Tensor:
+        """Pixels of every patch, where pictures keep their shape (`Tower.layout`), as tokens."""
+        ...
+
+    def places(self, name: str) -> Tensor:
+        """For every patch of `patches`, what the table ``name.weight`` has for its place.
+
+        The square table is stretched or shrunk to the picture's own number of rows and columns.
+        """
+        ...
+
     def conv2d(
         self,
         x: Tensor,

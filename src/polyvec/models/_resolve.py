@@ -71,8 +71,9 @@ def resolve(reference: str, options: ModelOptions | None = None) -> Model:
     dense = () if replaces_pooling(checkpoint) else read_projections(checkpoint, weights)
     text = _text_rules(checkpoint, family, config, options, (said, answers, heads))
     image = _image_rules(checkpoint, family, config, answers)
-    found = _dimensions(family, config, dense, heads, 1 if text is None else len(text.poolings))
-    dimensions = answers.keep("dimensions", *found)
+    num_poolings = 1 if text is None else len(text.poolings)
+    found = _dimensions(family, config, dense, heads, num_poolings)
+    dimensions = answers.keep("dimensions", found[0], found[1] or checkpoint.config_origin)
     matryoshka = _matryoshka(checkpoint, dimensions, options, said, answers)
     return Model(
         checkpoint=reference,
@@ -223,6 +224,19 @@ def _image_rules(
     transform = read_image_transform(
         checkpoint.image_config.value, origin=origin, default_type=tower.image_processor
     )
+    layout = tower.layout(config)
+    if layout is not None:
+        if transform.patch_size != layout.patch_size:
+            raise CheckpointError(
+                f"{origin} must make patches of {layout.patch_size} pixels, as "
+                f"{checkpoint.config_origin} says",
+                param="patch_size",
+            )
+        layout = replace(layout, max_patches=transform.max_patches)
+        answers.keep("max_patches", layout.max_patches, origin)
+        return ImageRules(transform, layout.max_patches, layout)
+    if transform.max_patches:
+        raise CheckpointError(f"{origin} makes patches, and the model reads whole pictures")
     side = tower.image_size(config)
     if transform.size != (side, side):
         raise CheckpointError(
@@ -253,7 +267,7 @@ def _dimensions(
     tower = next(iter(family.towers.values()))
     if num_poolings > 1:
         return tower.dimensions(config) * num_poolings, f"config.json, {num_poolings} poolings"
-    return tower.dimensions(config), "config.json"
+    return tower.dimensions(config), ""
 
 
 def _matryoshka(

@@ -14,7 +14,7 @@ from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.checkpoints.weights import Weights
 from polyvec.errors import CheckpointError
 from polyvec.models._family import Family, Head, Pooling
-from polyvec.models._heads import answer_heads, splade_head
+from polyvec.models._heads import answer_heads, is_scorer, splade_head
 from polyvec.models._model import TextRules
 from polyvec.models._rerank_templates import JudgePairs, judge_template
 from polyvec.models._resolve_late import is_late, late_head, late_rules
@@ -25,6 +25,12 @@ _ACTIVATIONS: dict[str, Literal["sigmoid", "softmax"] | None] = {
     "identity": None,
 }
 
+_WORD_TABLE = "embeddings.word_embeddings.weight"
+_VOCABULARY_TABLES = (
+    "predictions.decoder.weight",
+    "lm_head.decoder.weight",
+    "vocab_projector.weight",
+)
 _SPLADE = "BertSpladeSparseEmbeddingModel"
 """What operators of vLLM call a plain masked language model that is to be pooled as SPLADE."""
 
@@ -47,6 +53,7 @@ def resolve_heads(
     if splade is None and checkpoint.architecture == _SPLADE:
         splade = Module("SpladePooling", "")
     if splade is not None:
+        _check_tied(weights)
         return {"sparse": _splade(splade, family, config)}
     if is_late(checkpoint):
         width = family.towers["text"].dimensions(config)
@@ -55,6 +62,7 @@ def resolve_heads(
     heads = family.heads(config, names) or _verdict(checkpoint, names)
     score = heads.get("score")
     if score is None:
+        _check_scores(checkpoint, names)
         return heads
     return {**heads, "score": _with_activation(score, checkpoint)}
 
@@ -134,6 +142,21 @@ def _splade(module: Module, family: Family, config: Any) -> Head:
     )
 
 
+def _check_tied(weights: Weights) -> None:
+    """Vocabulary scores are computed with the word table, as nearly all checkpoints mean it.
+
+    Raises:
+        CheckpointError: This one has another table for them.
+    """
+    tables = [name for name in weights if name.endswith(_VOCABULARY_TABLES)]
+    for own in tables if _WORD_TABLE in weights else ():
+        if not np.array_equal(weights.array(own), weights.array(_WORD_TABLE)):
+            raise CheckpointError(
+                f"{own} differs from {_WORD_TABLE}: a SPLADE model with a table of its own for "
+                "vocabulary scores is not supported"
+            )
+
+
 def _unknown(module: Module, key: str, value: Any, allowed: str) -> CheckpointError:
     return CheckpointError(
         f"{module.path}/config.json: {key} {value!r} is not known; known: {allowed}", param=key
@@ -141,6 +164,21 @@ def _unknown(module: Module, key: str, value: Any, allowed: str) -> CheckpointEr
 
 
 # Cross-encoders.
+
+
+def _check_scores(checkpoint: Checkpoint, names: Collection[str]) -> None:
+    """Refuse a cross-encoder without its classifier, which would be served as an embedder.
+
+    Raises:
+        CheckpointError: It is one.
+    """
+    name = checkpoint.architecture or ""
+    if names and is_scorer(name) and _module(checkpoint, "Pooling") is None:
+        raise CheckpointError(
+            f"{name} gives scores, but the weights of its classifier are missing; to embed with "
+            "its states, name its base class with --architecture",
+            param="architectures",
+        )
 
 
 def _pair_encoding(checkpoint: Checkpoint, tokenizer: Tokenizer) -> PairEncoding:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from polyvec.checkpoints.locate import locate_clip_tokenizer
 from polyvec.checkpoints.read import Checkpoint
 from polyvec.checkpoints.text_cleaning import read_cleaning, tokenizer_cleaning
 from polyvec.checkpoints.tokenizer import Tokenizer
@@ -77,7 +78,7 @@ def _tokenizer(
     if lower:
         answers.keep("lower_case", True, f"{checkpoint.text_config.origin}: do_lower_case")
     tokenizer = Tokenizer.of(
-        checkpoint.root,
+        checkpoint.root if checkpoint.has_tokenizer else locate_clip_tokenizer(),
         checkpoint.tokenizer_config,
         lower_case=lower,
         special_tokens=family.towers["text"].special_tokens,
@@ -85,7 +86,8 @@ def _tokenizer(
     cleaning = read_cleaning(checkpoint.config)
     origin = f"{checkpoint.config_origin}: text_cfg"
     if cleaning is None and not checkpoint.is_open_clip:
-        cleaning = tokenizer_cleaning(checkpoint.tokenizer_config)
+        model_type = checkpoint.config.get("model_type")
+        cleaning = tokenizer_cleaning(checkpoint.tokenizer_config, model_type)
         origin = "tokenizer_config.json: tokenizer_class"
     if cleaning is not None:
         answers.keep("text_cleaning", cleaning[0], origin)
@@ -165,7 +167,7 @@ def _max_input_tokens(
                 param="max_input_tokens",
             )
         return int(answers.keep("max_input_tokens", options.max_input_tokens, "--max-input-tokens"))
-    limits = [(positions, "config.json: positions")]
+    limits = [(positions, f"{checkpoint.config_origin}: positions")]
     if tower.trained_tokens is not None:
         limits.append((tower.trained_tokens, "family: as trained"))
     seq_length = checkpoint.text_config.value.get("max_seq_length")

@@ -1,10 +1,12 @@
-"""SigLIP and SigLIP 2 of fixed picture size: two towers without class or end-of-text token.
+"""SigLIP and SigLIP 2: two towers without class or end-of-text token.
 
-Read in transformers' layout and in open_clip's, whose activations may differ.
+Some of SigLIP 2 read pictures of one size, others (NaFlex) let them keep their shape. Checkpoints
+come in transformers' layout and in open_clip's, whose activations may differ.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 from polyvec.errors import CheckpointError
@@ -14,6 +16,9 @@ from polyvec.models._family import Family, Tower
 from polyvec.models._open_clip_siglip import as_siglip_config, fold_siglip
 from polyvec.models._ops import ImageOps, Ops, Tensor, TextOps
 from polyvec.models._padding import Padding
+from polyvec.models._patches import PatchLayout
+
+_NUM_PATCHES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,12 @@ class TextConfig:
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
-    """What the image tower reads; defaults are SiglipVisionConfig's own."""
+    """What the image tower reads; defaults are SiglipVisionConfig's own.
+
+    Attributes:
+        num_patches: Rows of the table of places, where pictures keep their shape; 0 where all have
+            ``image_size``.
+    """
 
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -48,11 +58,12 @@ class VisionConfig:
     hidden_act: str = "gelu_pytorch_tanh"
     layer_norm_eps: float = 1e-6
     vision_use_head: bool = True
+    num_patches: int = 0
 
     @property
     def num_tokens(self) -> int:
         """Patches of one picture; there is no class token."""
-        return int((self.image_size // self.patch_size) ** 2)
+        return self.num_patches or int((self.image_size // self.patch_size) ** 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +77,10 @@ class SiglipConfig:
 def _read_config(raw: Mapping[str, Any]) -> SiglipConfig:
     raw = as_siglip_config(raw)
     text = read_config(TextConfig, _section(raw, "text_config"), where="config.json: text_config")
-    vision = read_config(
-        VisionConfig, _section(raw, "vision_config"), where="config.json: vision_config"
-    )
+    # Source: transformers Siglip2VisionConfig, whose pictures keep their shape.
+    patches = {"num_patches": _NUM_PATCHES} if raw.get("model_type") == "siglip2" else {}
+    section = {**patches, **_section(raw, "vision_config")}
+    vision = read_config(VisionConfig, section, where="config.json: vision_config")
     return _checked(SiglipConfig(text, vision))
 
 
@@ -81,6 +93,11 @@ def _checked(config: SiglipConfig) -> SiglipConfig:
     text, vision = config.text, config.vision
     heads(text.hidden_size, text.num_attention_heads)
     heads(vision.hidden_size, vision.num_attention_heads)
+    if isqrt(vision.num_patches) ** 2 != vision.num_patches:
+        raise CheckpointError(
+            f"config.json: num_patches {vision.num_patches} must be the square of a whole number",
+            param="num_patches",
+        )
     if not vision.patch_size or vision.image_size < vision.patch_size:
         raise CheckpointError(
             f"config.json: image_size {vision.image_size} is smaller than patch_size "
@@ -127,13 +144,26 @@ def image_forward(ops: ImageOps, config: SiglipConfig) -> Tensor:
     """
     vision = config.vision
     stem = "vision_model.embeddings"
-    x = ops.conv2d(ops.pixels(), f"{stem}.patch_embedding", stride=vision.patch_size, bias=True)
-    places = ops.embedding(ops.positions(), f"{stem}.position_embedding", rows=vision.num_tokens)
-    x = ops.add(ops.grid_tokens(x), places)
+    if vision.num_patches:
+        x = ops.linear(ops.patches(), f"{stem}.patch_embedding")
+        places = ops.places(f"{stem}.position_embedding")
+    else:
+        x = ops.conv2d(ops.pixels(), f"{stem}.patch_embedding", stride=vision.patch_size, bias=True)
+        x, rows = ops.grid_tokens(x), vision.num_tokens
+        places = ops.embedding(ops.positions(), f"{stem}.position_embedding", rows=rows)
+    x = ops.add(x, places)
     layer = _Layer(ops, vision, "vision_model.encoder.layers")
     x = run_all_layers(ops, x, layer, vision.num_hidden_layers)
     x = ops.layer_norm(x, "vision_model.post_layernorm", eps=vision.layer_norm_eps)
     return _probed(ops, x, vision, "vision_model.head")
+
+
+def _layout(config: SiglipConfig) -> PatchLayout | None:
+    vision = config.vision
+    if not vision.num_patches:
+        return None
+    side = isqrt(vision.num_patches)
+    return PatchLayout(vision.patch_size, vision.num_patches, side)
 
 
 class _Layer:
@@ -178,7 +208,7 @@ def _probed(ops: ImageOps, x: Tensor, config: VisionConfig, name: str) -> Tensor
 
 FAMILY = Family(
     name="siglip",
-    architectures=("SiglipModel", "OpenClipVitSiglip"),
+    architectures=("SiglipModel", "Siglip2Model", "OpenClipVitSiglip"),
     read_config=_read_config,
     vocab_size=lambda config: config.text.vocab_size,
     towers={
@@ -199,10 +229,11 @@ FAMILY = Family(
             pooling="cls",
             image_size=lambda config: config.vision.image_size,
             image_processor="SiglipImageProcessor",
+            layout=_layout,
         ),
     },
     key_prefixes=(),
-    model_types={"siglip": "SiglipModel"},
+    model_types={"siglip": "SiglipModel", "siglip2": "Siglip2Model"},
     ignored_keys=(
         r"logit_(scale|bias)",
         r"(text|vision)_model\.embeddings\.position_ids",

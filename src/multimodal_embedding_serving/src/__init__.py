@@ -1,0 +1,10 @@
+"""The same names under the path that they have in the original's source tree."""
+
+from multimodal_embedding_serving._embedding_model import EmbeddingModel
+from multimodal_embedding_serving._factory import (
+    ModelFactory,
+    get_model_handler,
+    list_available_models,
+)
+
+__all__ = ["EmbeddingModel", "ModelFactory", "get_model_handler", "list_available_models"]
