@@ -186,7 +186,7 @@ def test_a_config_without_class_must_spell_out_everything(key):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("image_processor_type", "Siglip2ImageProcessor"),
+        ("image_processor_type", "PerceiverImageProcessor"),
         ("image_processor_type", "Qwen2VLImageProcessor"),
         ("resample", 6),
         ("resample", None),
@@ -232,6 +232,15 @@ def test_pictures_of_varying_size_are_refused():
 def test_a_key_that_no_class_reads_is_left_out_with_a_warning(caplog):
     assert read({"image_processor_type": "CLIPImageProcessor", "patch_size": 14}).size == (224, 224)
     assert "patch_size is not known" in caplog.text
+
+
+def test_a_class_that_makes_patches_reads_how_many_and_how_large():
+    plain = read({"image_processor_type": "Siglip2ImageProcessor"})
+    assert (plain.max_patches, plain.patch_size, plain.resample) == (256, 16, 2)
+    few = read({"image_processor_type": "Siglip2ImageProcessorFast", "max_num_patches": 6})
+    assert few.fitted(np.zeros((40, 90, 3), np.uint8)).shape == (32, 48, 3)
+    with pytest.raises(CheckpointError, match="patch_size is 0: it must be a whole number above 0"):
+        read({"image_processor_type": "Siglip2ImageProcessor", "patch_size": 0})
 
 
 def test_a_config_that_names_no_class_takes_the_family_default():

@@ -11,8 +11,9 @@ import pytest
 
 from polyvec.backends._base import BackendOptions, ImageBatch
 from polyvec.backends._packing import tokens_of
+from polyvec.engine.self_test import run_checks
 from polyvec.errors import CheckpointError
-from polyvec.models import mobileclip
+from polyvec.models import _text_rules, mobileclip
 from polyvec.models._model import Model
 from polyvec.models._registry import aliases
 from polyvec.models._resolve import resolve
@@ -36,39 +37,33 @@ def padded_ids(model: Model) -> list[np.ndarray]:
     return [model.text.filled(ids) for ids in token_ids(model)]
 
 
-def embed_images(backend, model: Model, pixels: np.ndarray) -> dict[str, np.ndarray]:
+def check_both_towers(backend, folder: Path, reference: zoo.Reference) -> None:
+    """Hold a folder's vectors to the reference: alone, as one batch, and in the opposite order."""
+    model = resolve(str(folder))
+    texts, expected = padded_ids(model), reference.texts(token_ids(model))
+    pixels = zoo.pixels()
     session = backend.load(model, BackendOptions(dtype="float32", num_sessions=1)).session()
     alone = [session.run("image", ImageBatch(one[None])) for one in pixels]
-    return {
-        "alone": np.concatenate(alone),
-        "batch": session.run("image", ImageBatch(pixels)),
-        "reversed": session.run("image", ImageBatch(pixels[::-1].copy()))[::-1],
-    }
+    assert_same(np.concatenate(alone), reference.images(pixels))
+    assert_same(session.run("image", ImageBatch(pixels)), reference.images(pixels))
+    turned = session.run("image", ImageBatch(pixels[::-1].copy()))[::-1]
+    assert_same(turned, reference.images(pixels))
+    alone = [session.run("text", tokens_of([one])) for one in texts]
+    assert_same(np.concatenate(alone), expected)
+    assert_same(session.run("text", tokens_of(texts)), expected)
+    assert_same(session.run("text", tokens_of(texts[::-1]))[::-1], expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", zoo.KINDS.values(), ids=zoo.KINDS)
 def test_open_clip_folders_equal_the_unfolded_towers(tmp_path: Path, backend, kind) -> None:
-    folder = zoo.make(tmp_path, kind)
-    reference = zoo.Reference(kind)
-    for vectors in embed_images(backend, resolve(str(folder)), zoo.pixels()).values():
-        assert_same(vectors, reference.images(zoo.pixels()))
-    model = resolve(str(folder))
-    expected = reference.texts(token_ids(model))
-    for vectors in embed_texts(backend, model, padded_ids(model)).values():
-        assert_same(vectors, expected)
+    check_both_towers(backend, zoo.make(tmp_path, kind), zoo.Reference(kind))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", zoo.APPLE_KINDS.values(), ids=zoo.APPLE_KINDS)
 def test_apples_pickles_equal_the_unfolded_towers(tmp_path: Path, backend, kind) -> None:
-    folder, reference = zoo.make_apple(tmp_path, kind)
-    for vectors in embed_images(backend, resolve(str(folder)), zoo.pixels()).values():
-        assert_same(vectors, reference.images(zoo.pixels()))
-    model = resolve(str(folder))
-    expected = reference.texts(token_ids(model))
-    for vectors in embed_texts(backend, model, padded_ids(model)).values():
-        assert_same(vectors, expected)
+    check_both_towers(backend, *zoo.make_apple(tmp_path, kind))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -96,6 +91,36 @@ def test_texts_are_filled_up_with_id_0_whatever_the_tokenizer_pads_with(tmp_path
     model = resolve(str(zoo.make(tmp_path, zoo.KINDS["S1, S2"])))
     assert model.text is not None
     assert model.text.filled(np.array([198, 7, 199])).tolist() == [198, 7, 199, *[0] * 17]
+
+
+def test_a_long_text_is_cut_and_keeps_its_end(tmp_path: Path) -> None:
+    model = resolve(str(zoo.make_apple(tmp_path, zoo.S0)[0]))
+    assert model.text is not None
+    (ids,) = model.text.tokenizer.encode(["a b c d e f g h i j k l m n o p q r s t u v w"])
+    cut = model.text.filled(model.text.tokenizer.truncate(ids, model.text.max_input_tokens, "end"))
+    assert len(ids) == 25
+    assert (len(cut), cut[0], cut[-1]) == (20, 198, 199)
+
+
+@pytest.mark.parametrize("kind", [zoo.S0, zoo.KINDS["B"]], ids=["S0", "B"])
+def test_the_load_time_self_test_passes(tmp_path: Path, kind) -> None:
+    model = resolve(str(zoo.make_apple(tmp_path, kind)[0]))
+    backend = BACKENDS[0].values[0]
+    found = run_checks(model, backend.load(model, BackendOptions(dtype="float32", num_sessions=1)))
+    assert found["check: attention"].value == ("causal" if kind.causal else "bidirectional")
+
+
+def test_apples_folders_without_a_tokenizer_take_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = zoo.make_apple(tmp_path / "apple", zoo.S0)
+    (tmp_path / "clip").mkdir()
+    (folder / "tokenizer.json").rename(tmp_path / "clip/tokenizer.json")
+    (folder / "tokenizer_config.json").unlink()
+    monkeypatch.setattr(_text_rules, "locate_clip_tokenizer", lambda: tmp_path / "clip")
+    model = resolve(str(folder))
+    assert model.text is not None
+    assert model.text.tokenizer.encode([""])[0].tolist() == [198, 199]
 
 
 def test_causal_texts_are_not_filled_up(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "image_std": _CLIP_STD,
     },
 }
-_READ = frozenset(key for defaults in _DEFAULTS.values() for key in defaults)
+_PATCHES = frozenset(("max_num_patches", "patch_size"))
+_READ = frozenset(key for defaults in _DEFAULTS.values() for key in defaults) - _PATCHES
 # Nothing that these say changes the pixels of one RGB picture.
 _INERT = frozenset(
     (
@@ -117,11 +118,13 @@ class _Reader:
         self._origin = origin
         self._default_type = default_type
         self._given = self._values = config
-        self._values = {**self._defaults(), **config}
+        defaults = self._defaults()
+        self._values = {**defaults, **config}
+        self._read = _READ | (_PATCHES & defaults.keys())
 
     def transform(self) -> ImageTransform:
         self._check_keys()
-        if "max_num_patches" in self._values:
+        if self._read >= _PATCHES:
             return self._patches()
         resize = self._resize() if self._flag("do_resize") else None
         crop = self._crop() if self._flag("do_center_crop") else None
@@ -174,7 +177,7 @@ class _Reader:
 
     def _check_keys(self) -> None:
         for key, value in self._given.items():
-            known = key in _READ or key in _INERT or key.startswith("_")
+            known = key in self._read or key in _INERT or key.startswith("_")
             # An unknown switch that is off changes nothing.
             if (
                 known
