@@ -14,7 +14,7 @@ def request_bytes(path: str, payload: object) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-class _Client(asyncio.Protocol):
+class Client(asyncio.Protocol):
     """One connection; `ask` sends a request and waits for the whole answer."""
 
     def __init__(self) -> None:
@@ -22,11 +22,11 @@ class _Client(asyncio.Protocol):
         self._answer: asyncio.Future[int] | None = None
         self._transport: asyncio.WriteTransport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:  # noqa: D102
         self._buffer += data
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -39,7 +39,7 @@ class _Client(asyncio.Protocol):
             self._buffer = self._buffer[end + 4 + length :]
             self._answer.set_result(status)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionError("closed"))
 
@@ -55,15 +55,20 @@ class _Client(asyncio.Protocol):
         return time.perf_counter() - start
 
 
+async def connect(host: str, port: int) -> Client:
+    """A new connection."""
+    _, client = await asyncio.get_running_loop().create_connection(Client, host, port)
+    return client
+
+
 async def _drive(host: str, port: int, requests: Sequence[bytes], clients: int) -> list[float]:
-    loop = asyncio.get_running_loop()
     waiting = iter(requests)
     latencies: list[float] = []
 
     async def client() -> None:
-        _, protocol = await loop.create_connection(_Client, host, port)
+        connected = await connect(host, port)
         for request in waiting:
-            latencies.append(await protocol.ask(request))  # noqa: PERF401  (keep order of arrival)
+            latencies.append(await connected.ask(request))  # noqa: PERF401  (keep order of arrival)
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return latencies

@@ -7,7 +7,6 @@ import av
 import numpy as np
 
 BARS = 12
-DEMUXED_AS = {"webm": "matroska", "mp4": "mov", "3gp": "mov", "vob": "mpeg"}
 
 
 def bars(number, width=96, height=64):
@@ -69,8 +68,23 @@ def clip(
     return file.getvalue()
 
 
-def sound(container="mp4", codec="aac", picture=None):
-    """A file with sound; with a picture on its cover where one is given."""
+def one_colour(width, height, *, frames):
+    """A video of one colour, which is quick to make even when it is large."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        stream = out.add_stream("mpeg4", rate=25, width=width, height=height, pix_fmt="yuv420p")
+        frame = av.VideoFrame(width, height, "yuv420p")
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        for place in range(frames):
+            frame.pts = place
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return file.getvalue()
+
+
+def sound(container="mp4", codec="aac"):
+    """A file with sound alone."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as out:
         stream = out.add_stream(codec, rate=44100)

@@ -91,6 +91,13 @@ def test_a_bare_name_means_its_alias() -> None:
     assert (model.name, model.aliases) == ("clip-vit-b-16", ("CLIP/clip-vit-b-16",))
 
 
+def test_a_model_that_was_renamed_answers_to_both_names() -> None:
+    for name in ("Blip2/blip2", "Blip2/blip2_transformers"):
+        (model,) = compose(loaded({"EMBEDDING_MODEL_NAME": name})).models
+        assert model.name == name
+        assert {model.name, *model.aliases} == {"Blip2/blip2", "Blip2/blip2_transformers"}
+
+
 @pytest.mark.parametrize(
     ("raw", "kept"),
     [("", None), (",10.0.0.1", "10.0.0.1"), ("a, b,,", "a,b"), (",", None)],

@@ -40,6 +40,14 @@ def test_texts_and_pictures_have_vectors_in_one_space(embedder: Embedder) -> Non
     np.testing.assert_array_equal(images[0], images[2])
 
 
+def test_a_picture_may_be_encoded_or_in_memory(embedder: Embedder) -> None:
+    image = PIL.Image.new("RGB", (16, 16), (200, 0, 90))
+    found = embedder.images([encoded(200), image, np.asarray(image)])
+    np.testing.assert_allclose(found[1:], found[[0, 0]], atol=1e-6)
+    with pytest.raises(TypeError, match=r"images\[1\] must be"):
+        embedder.images([image, "a path"])
+
+
 def test_nothing_gives_no_vectors(embedder: Embedder) -> None:
     assert embedder.texts([]).shape == embedder.images([]).shape == (0, D)
 

@@ -42,6 +42,7 @@ def test_version_is_public() -> None:
     "arguments",
     [
         ["-c", "import polyvec"],
+        ["-c", "import multimodal_embedding_serving"],
         ["-m", "polyvec", "--help"],
         ["-m", "polyvec", "--version"],
         ["-m", "polyvec", "serve", "--help"],

@@ -119,7 +119,7 @@ def reference_of(model_id: str) -> str:
     Raises:
         ValueError: No model has this name. A hub id is believed to exist.
     """
-    if model_id == DEMO or Path(model_id).expanduser().is_dir():
+    if model_id == DEMO or (model_id and Path(model_id).expanduser().is_dir()):
         return model_id
     alias = alias_named(model_id)
     if alias is not None:

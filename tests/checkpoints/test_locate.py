@@ -25,7 +25,14 @@ except CheckpointError as error:
 """
 
 
-def locate_in_process(home: Path, endpoint: str, reference: str, **environment: str) -> str:
+TOKENIZER_CODE = CODE.replace(
+    "locate import locate", "locate import locate_clip_tokenizer"
+).replace("locate(sys.argv[1])", "locate_clip_tokenizer()")
+
+
+def locate_in_process(
+    home: Path, endpoint: str, reference: str, *, code: str = CODE, **environment: str
+) -> str:
     env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     env |= {
         "HF_HOME": str(home),
@@ -34,7 +41,7 @@ def locate_in_process(home: Path, endpoint: str, reference: str, **environment: 
         **environment,
     }
     done = subprocess.run(
-        [sys.executable, "-c", CODE, reference],
+        [sys.executable, "-c", code, reference],
         env=env,
         capture_output=True,
         text=True,
@@ -95,6 +102,15 @@ def test_offline_without_a_cached_copy_says_so(tmp_path: Path) -> None:
         said = locate_in_process(tmp_path / "home", server.url, "acme/tiny", HF_HUB_OFFLINE="1")
         assert server.requests == []
     assert "not in the local cache" in said
+
+
+@pytest.mark.parametrize("environment", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["gone", "offline"])
+def test_clips_tokenizer_that_cannot_be_had_says_where_to_put_it(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    with hub.serve(tmp_path) as server:
+        said = locate_in_process(tmp_path, server.url, "", code=TOKENIZER_CODE, **environment)
+    assert "put CLIP's tokenizer.json, as in openai/clip-vit-base-patch32, into its folder" in said
 
 
 def test_an_interrupted_download_is_taken_up_again(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from polyvec.dialects._mmes_fields import FieldError
@@ -64,6 +65,30 @@ def test_one_frame_gives_nested_vectors_in_order():
     _, three = _embed({"type": "video_frames", "video_frames": [frame] * 3})
     assert [len(row) for row in one["embedding"]] == [3]
     assert [row[2] for row in three["embedding"]] == [1.0, -3.0, 7.5]
+
+
+class SeveralVectors(StubService):
+    """Two vectors beside the one of each input."""
+
+    async def embed(self, request):
+        result = await super().embed(request)
+        tokens = np.eye(2, 3, dtype=np.float32)
+        several = tuple(replace(each, token_vectors=tokens) for each in result.embeddings)
+        return replace(result, embeddings=several)
+
+
+def test_a_pictures_several_vectors_come_beside_its_one_when_they_are_asked_for():
+    picture = {"type": "image_base64", "image_base64": "aGk="}
+    service = SeveralVectors()
+    _, plain = _embed(picture, service)
+    _, lone = _embed(picture, service, include=["tokens"])
+    _, frames = _embed(
+        {"type": "video_frames", "video_frames": [picture] * 2}, service, include="tokens"
+    )
+    assert set(plain) == {"embedding"}
+    assert lone == {"embedding": plain["embedding"], "token_embeddings": [[1, 0, 0], [0, 1, 0]]}
+    assert frames["token_embeddings"] == [lone["token_embeddings"]] * 2
+    assert [one.outputs for one in service.requests] == [("dense",)] + [("dense", "tokens")] * 2
 
 
 @pytest.mark.parametrize("value", ["float", "base64", "zzz", None])

@@ -1,8 +1,11 @@
 """Videos whose frames say which frame they are: its number in black and white bars."""
 
 import io
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 import av
@@ -53,35 +56,27 @@ def clip(
         options: For the encoder.
         container_options: For the format.
     """
-    file = io.BytesIO()
-    with av.open(file, "w", format=container, options=container_options or {}) as output:
-        pictures = (bars(n) for n in range(frames)) if isinstance(frames, int) else iter(frames)
-        first = next(pictures)
-        height, width, _ = first.shape
-        stream: Any = output.add_stream(codec, rate=fps, options=_quality(codec) | (options or {}))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.time_base = 1 / Fraction(fps)
-        for time, picture in zip(_times(times), _again(first, pictures), strict=False):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts = time
-            frame.time_base = 1 / Fraction(fps)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
-    return file.getvalue()
+    # A file with a name, since some formats are read again to be completed.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip"
+        with av.open(path, "w", format=container, options=container_options or {}) as output:
+            pictures = (bars(n) for n in range(frames)) if isinstance(frames, int) else iter(frames)
+            first = next(pictures)
+            stream: Any = output.add_stream(codec, rate=fps, options=_options(codec, options))
+            stream.height, stream.width, _ = first.shape
+            stream.pix_fmt = "yuv420p"
+            stream.time_base = 1 / Fraction(fps)
+            for time, picture in zip(times or count(), chain((first,), pictures), strict=False):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts = time
+                frame.time_base = 1 / Fraction(fps)
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+        return path.read_bytes()
 
 
-def _quality(codec: str) -> dict[str, str]:
-    kept = {"libx264": {"preset": "ultrafast", "crf": "12"}}
-    return kept.get(codec, {"b": "2M", "deadline": "realtime", "cpu-used": "8"})
-
-
-def _times(times: Iterable[int] | None) -> Iterator[int]:
-    if times is not None:
-        yield from times
-        return
-    yield from range(1 << 30)
-
-
-def _again(first: Rgb, rest: Iterator[Rgb]) -> Iterator[Rgb]:
-    yield first
-    yield from rest
+def _options(codec: str, own: dict[str, str] | None) -> dict[str, str]:
+    if codec == "libx264":
+        return {"preset": "ultrafast", "crf": "12", **(own or {})}
+    fast = {"deadline": "realtime", "cpu-used": "8"} if "vp" in codec else {}
+    return {"b": "2M", **fast, **(own or {})}

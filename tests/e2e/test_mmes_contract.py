@@ -442,15 +442,14 @@ def test_pictures_that_cannot_be_read_are_reported(service: Mmes, pictured: np.n
     assert all(skipped["reason"] for skipped in answer["skipped"])
 
 
-@pytest.mark.parametrize("absolute", [False, True])
-def test_a_manifest_of_a_video_gives_its_numbered_frames(service: Mmes, absolute: bool) -> None:
-    path = str(service.root / "bars.mp4") if absolute else "bars.mp4"
-    frames = [entry(number, image_path=None) for number in (250, 10, 10, 3)]
-    value = manifest(service.root, "video.json", {"frames": frames, "video_path": path})
-    answer = service.answer(value, include=["frames"])
-    assert [frame["index"] for frame in answer["frames"]] == [3, 10, 250]
+def test_a_manifest_of_a_video_gives_its_numbered_frames(service: Mmes) -> None:
     alone = service.vectors(video_file("bars.mp4", frame_indexes=[3, 10, 250]))
-    assert np.abs(np.array(answer["embedding"]) - alone).max() <= 1e-5
+    frames = [entry(number, image_path=None) for number in (250, 10, 10, 3)]
+    for path in ("bars.mp4", str(service.root / "bars.mp4")):
+        value = manifest(service.root, "video.json", {"frames": frames, "video_path": path})
+        answer = service.answer(value, include=["frames"])
+        assert [frame["index"] for frame in answer["frames"]] == [3, 10, 250]
+        assert np.abs(np.array(answer["embedding"]) - alone).max() <= 1e-5
 
 
 def test_a_manifest_with_its_own_map_gives_the_pictures_of_its_entries(
@@ -477,8 +476,7 @@ def test_a_manifest_with_its_own_map_gives_the_pictures_of_its_entries(
         ("{oops", "Invalid JSON in manifest file: Expecting property name"),
         (
             {"frames": [{"frame_number": 1, "type": "full_frame"}]},
-            "Invalid manifest structure: 1 validation error for FramesManifest\n"
-            "frames.0.timestamp\n  Field required",
+            "1 validation error for FramesManifest\nframes.0.timestamp\n  Field required",
         ),
         ({"frames": []}, "Invalid manifest structure: 1 validation error"),
         ([], "Invalid manifest structure: "),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tokenizers.normalizers import Lowercase
@@ -219,6 +219,7 @@ def test_places_are_stretched_as_torch_does(rows: int, columns: int) -> None:
     np.testing.assert_allclose(found, expected[0].numpy(), atol=1e-6)
 
 
+@settings(deadline=None)
 @given(
     height=st.integers(1, 65535),
     width=st.integers(1, 65535),

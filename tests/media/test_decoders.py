@@ -356,6 +356,7 @@ def test_a_process_that_cannot_start_is_not_the_pictures_fault(monkeypatch):
                 decoded(decoders)
         monkeypatch.undo()
         np.testing.assert_array_equal(decoded(decoders), here(FILE))
+        assert decoders.stats == DecoderStats(started=3, died=2)
 
 
 # What a process may do.
@@ -397,10 +398,10 @@ def test_a_process_loads_neither_the_runtime_nor_the_web_stack(lone):
 def test_a_process_keeps_no_file_of_a_job(lone):
     decoded(lone)
     folder = Path(f"/proc/{only_pid(lone)}/fd")
-    until(lambda: len(list(folder.iterdir())) == 4)  # three standard ones and the socket's own
+    until(lambda: len(list(folder.iterdir())) == 3)  # the socket is one of the standard ones
     for _ in range(20):
         decoded(lone)
-    until(lambda: len(list(folder.iterdir())) == 4)
+    until(lambda: len(list(folder.iterdir())) == 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -599,6 +600,15 @@ def test_close_leaves_no_process_and_no_file():
     with pytest.raises(NotReadyError):
         decoded(decoders)
     decoders.close()
+
+
+def test_start_starts_what_is_missing():
+    with Decoders(POLICY, options(image_processes=2)) as decoders:
+        decoded(decoders)
+        assert len(decoders.pids) == 1
+        for _ in range(2):
+            decoders.start()
+            assert len(decoders.pids) == 2
 
 
 def test_close_frees_whoever_waits():

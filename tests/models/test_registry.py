@@ -3,7 +3,7 @@
 import pytest
 
 from polyvec.models._family import Family
-from polyvec.models._registry import alias_dtype, aliases, families, family_of
+from polyvec.models._registry import alias_dtype, alias_groups, aliases, families, family_of
 
 
 @pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
@@ -26,6 +26,14 @@ def test_no_two_families_answer_to_one_architecture() -> None:
 
 def test_aliases_lead_to_hub_ids() -> None:
     assert aliases()["CLIP/clip-vit-b-16"] == "openai/clip-vit-base-patch16"
+
+
+def test_names_of_one_hub_id_are_together_and_the_documented_one_is_first() -> None:
+    assert [names for names in alias_groups() if len(names) > 1] == [
+        ("Blip2/blip2_transformers", "Blip2/blip2")
+    ]
+    assert {name for names in alias_groups() for name in names} == set(aliases())
+    assert len(alias_groups()) == 19
 
 
 def test_an_alias_may_stand_for_a_precision_as_well() -> None:

@@ -9,7 +9,7 @@ from polyvec.engine.load import RunOptions, ServedModel
 from polyvec.engine.options import EngineOptions
 from polyvec.media.decoder_options import DecoderOptions
 from polyvec.media.policy import MediaPolicy
-from polyvec.models._registry import alias_named
+from polyvec.models._registry import alias_groups, alias_named
 from polyvec.models._resolve import ModelOptions
 from polyvec.server.options import ServerOptions
 
@@ -70,5 +70,7 @@ def _own_names(reference: str) -> tuple[str, ...]:
     """
     folder = Path(reference).expanduser()
     if not folder.is_dir():
-        return tuple(dict.fromkeys((reference, alias_named(reference) or reference)))
+        alias = alias_named(reference)
+        others = next((names for names in alias_groups() if alias in names), ())
+        return tuple(dict.fromkeys((reference, alias or reference, *others)))
     return tuple(dict.fromkeys((folder.resolve().name, reference)))

@@ -1,7 +1,8 @@
 """Vectors of a video in answers of Multimodal Embedding Serving, and what callers may add to them.
 
-The original answers with vectors alone, which cannot be mapped to time. ``include`` in a request
-adds to the answer and changes nothing of ``embedding``.
+The original answers with vectors alone, which cannot be mapped to time, and with one for a picture
+of which BLIP-2 has several. ``include`` in a request adds to the answer and changes nothing of
+``embedding``.
 """
 
 from collections.abc import Mapping
@@ -11,11 +12,11 @@ from polyvec.dialects._encode import wire_vector
 from polyvec.dialects._mmes_fields import FieldError
 from polyvec.types import Embedding, FrameVectors, SegmentVectors
 
-INCLUDABLE: Final = ("frames", "video")
+INCLUDABLE: Final = ("frames", "video", "tokens")
 
 
 def parse_include(body: Mapping[str, Any]) -> frozenset[str]:
-    """Return what a body wants beside the vectors of a video's frames.
+    """Return what a body wants beside vectors: of a video, or of a picture that has several.
 
     Raises:
         FieldError: It is not a list of known names.

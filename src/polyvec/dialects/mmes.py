@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
-from polyvec.dialects._encode import json_reply, wire_matrix, wire_vector
+from polyvec.dialects._encode import json_reply, wire_matrix, wire_outputs
 from polyvec.dialects._mmes_fields import FieldError
 from polyvec.dialects._mmes_frames import parse_include, wire_video
 from polyvec.dialects._mmes_input import Inputs, parse_input, parse_model
@@ -37,13 +37,17 @@ def render(result: EmbedResult, parsed: Inputs, include: frozenset[str] = frozen
     Args:
         result: What the service answered.
         parsed: What was asked.
-        include: What the caller wants to know of a video beside its frames' vectors.
+        include: What the caller wants beside them.
     """
     if parsed.is_video:
         return json_reply(wire_video(result.embeddings[0], include))
-    if parsed.nested:
-        return json_reply({"embedding": wire_matrix(result.embeddings)})
-    return json_reply({"embedding": wire_vector(result.embeddings[0].vector, "float")})
+    wire: dict[str, Any] = {"embedding": wire_matrix(result.embeddings)}
+    if "tokens" in include:
+        several = [wire_outputs(each, "float") for each in result.embeddings]
+        wire["token_embeddings"] = [each["token_embeddings"] for each in several]
+    if not parsed.nested:
+        wire = {name: value[0] for name, value in wire.items()}
+    return json_reply(wire)
 
 
 def render_error(error: PolyvecError, _call: Call) -> Reply:
@@ -110,7 +114,7 @@ async def _embed(call: Call, service: Service) -> Reply:
         normalize=True,
         truncate="end",
         prompt_name=_prompt_name(card, parsed),
-        outputs=("dense",),
+        outputs=("dense", "tokens") if "tokens" in include else ("dense",),
     )
     return render(await service.embed(request), parsed, include)
 

@@ -21,7 +21,7 @@ from polyvec.media.decoders import Decoders
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._foreign import NAME as FOREIGN
 from polyvec.models._model import Model
-from polyvec.models._registry import aliases
+from polyvec.models._registry import alias_groups
 from polyvec.models._resolve import ModelOptions, resolve
 from polyvec.types import Setting
 
@@ -76,7 +76,8 @@ def load_service(models: Iterable[ServedModel], options: RunOptions) -> LocalSer
     check_names([(model.name, *model.aliases) for model in models])
     decoders = Decoders(options.media, options.decoder)
     served = [_load(model, backend, options, decoders) for model in models]
-    return LocalService(served, known_models=aliases(), decoders=decoders)
+    known = [names[0] for names in alias_groups()]
+    return LocalService(served, known_models=known, decoders=decoders)
 
 
 def backend_named(name: str) -> Backend:

@@ -52,8 +52,9 @@ class Pool:
         """Start as many as there may be, and wait until all that nobody uses are ready."""
         with ExitStack() as stack:
             with self._changed:
-                num_missing = self._size - len(self._workers) - self._num_starting
-            workers = [stack.enter_context(self.lend()) for _ in range(num_missing)]
+                num_used = len(self._workers) - len(self._idle) + self._num_starting
+            free = range(self._size - num_used)
+            workers = [stack.enter_context(self.lend()) for _ in free]
             for worker in workers:
                 worker.wait_until_ready()
 

@@ -12,6 +12,7 @@ from polyvec.media.rgb import RgbArray
 
 _UPRIGHT = np.array((1, 0, 0, 0, 1, 0, 0, 0, 1), np.int32)
 _MATRIX_VALUES = 9
+_TINY_PX = 16
 
 
 class UprightRgb:
@@ -39,8 +40,12 @@ class UprightRgb:
 
 
 def _display_matrix(frame: VideoFrame) -> NDArray[np.int32]:
-    """Of the first frame, for all: asking makes a frame outlive its use, until cycles are freed."""
-    found: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    """Of the first frame, for all.
+
+    Asked of a tiny copy: a frame that was asked outlives its use, until cycles are collected.
+    """
+    tiny = frame.reformat(_TINY_PX, _TINY_PX, "rgb24", threads=1)
+    found: Any = tiny.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     return _UPRIGHT if found is None else np.frombuffer(bytes(found), np.int32, _MATRIX_VALUES)
 
 

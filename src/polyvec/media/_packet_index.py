@@ -39,6 +39,10 @@ class PacketIndex:
         self._keys.append(is_key)
         self._shown.append(is_shown)
 
+    def hide_last(self) -> None:
+        """The last packet gives no frame: the file is cut off inside of it."""
+        self._shown[-1] = False
+
     def timeline(self, tick_s: Fraction) -> Timeline | None:
         """Frames in the order in which they are shown; None where packets do not tell."""
         if not self._all_have_ticks:

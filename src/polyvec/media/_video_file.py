@@ -80,13 +80,17 @@ class VideoFile:
         """
         shows = _shows_vp8 if self.decoder.name == "vp8" else _shows
         limit = int(self._policy.max_video_s * _MAX_PACKETS_PER_S)
+        is_cut_off = False
         for packet in iter(self._read, None):
+            is_cut_off = packet.is_corrupt
             self.index.add(
                 packet.pts, packet.size, is_key=packet.is_keyframe, is_shown=shows(packet)
             )
             if len(self.index) > limit:
                 self.refuse_length()
         self._position = len(self.index)
+        if is_cut_off:
+            self.index.hide_last()
 
     def packets(self, start: int, end: int | None = None) -> "Iterator[Packet[VideoStream]]":
         """Packets by their place in the file's order."""

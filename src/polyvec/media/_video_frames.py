@@ -104,25 +104,24 @@ def believed_timeline(video: VideoFile) -> Timeline | None:
 
 
 def _by_time(job: _Job, timeline: Timeline) -> Iterator[Frame]:
-    timestamps_s = timeline.timestamps_s
     fps = timeline.pace(job.video.stream.average_rate)
     if fps is not None:
         wanted = frame_indexes(job.sampling, total=timeline.total, fps=fps, param=job.param)
     else:
         wanted = timed_frame_indexes(
-            job.sampling, timestamps_s, end_s=timeline.end_s, param=job.param
+            job.sampling, timeline.timestamps_s, end_s=timeline.end_s, param=job.param
         )
     for run in timeline.runs(job.checked(wanted)):
-        for index, decoded in _frames_of(job, timeline, run):
-            yield job.frame(index, float(timestamps_s[index]), decoded)
+        yield from _frames_of(job, timeline, run)
 
 
-def _frames_of(job: _Job, timeline: Timeline, run: Run) -> Iterator[tuple[int, VideoFrame]]:
+def _frames_of(job: _Job, timeline: Timeline, run: Run) -> Iterator[Frame]:
     """Wanted frames of a run.
 
     Raises:
         MediaError: One does not come, even when everything before it is decoded.
     """
+    timestamps_s = timeline.timestamps_s
     missing = {int(timeline.ticks[frame]): frame for frame in run.frames}
     wanted = {int(timeline.packets[frame]) for frame in run.frames}
     sparing = _decoded(job.video, run.start, run.end, wanted=wanted)
@@ -131,9 +130,10 @@ def _frames_of(job: _Job, timeline: Timeline, run: Run) -> Iterator[tuple[int, V
         for decoded in attempt:
             index = missing.pop(decoded.pts, None) if decoded.pts is not None else None
             if index is not None:
-                yield index, decoded
+                yield job.frame(index, float(timestamps_s[index]), decoded)
             if not missing:
                 return
+            del decoded  # or it would be kept beside the next one
     raise job.damaged(min(missing.values()))
 
 

@@ -36,8 +36,8 @@ def open_video(
         MediaError: ``invalid_video``, ``unsupported_video_format`` or ``video_too_large``.
     """
     file.seek(0)
-    # Decoders count whole blocks, so they are allowed a little more than what is accepted.
-    max_pixels = str(policy.max_pixels * 5 // 4)
+    # Decoders count whole blocks of up to 64 pixels: a little more than what is accepted.
+    max_pixels = str(policy.max_pixels * 5 // 4 + 64 * policy.max_side_px)
     # References to other files are off, a file inside the file may only be of the same kind, and a
     # callback refuses whatever would still be opened. The reader has no name to derive others from.
     opened = av.open(

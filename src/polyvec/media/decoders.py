@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from polyvec.errors import InferenceError
 from polyvec.media._decoder_answers import Task, frame_of, refusal_of
 from polyvec.media._decoder_pool import Pool, closing
 from polyvec.media._decoder_wire import Message, WireError, pixels_of, transform_text
@@ -177,9 +178,12 @@ class Decoders:
         try:
             with pool.lend() as worker:
                 yield worker
-        except (WorkerLostError, WireError) as error:
+        except (InferenceError, WorkerLostError, WireError) as error:
             if pool.is_closed:
                 raise closing() from None
+            if isinstance(error, InferenceError):
+                self._count(died=True)
+                raise
             timed_out = isinstance(error, WorkerLostError) and error.timed_out
             self._count(timed_out=timed_out, died=not timed_out)
             _log.warning(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from polyvec.errors import InvalidInputError
+from polyvec.errors import InvalidInputError, MediaError
 from polyvec.types import FrameSampling
 
 # Timestamps are whole ticks of some clock: a frame that should be at 0.1 s may be said to be at
@@ -69,8 +69,9 @@ def frame_indexes(
         param: Where the caller wrote the video; messages name it.
 
     Raises:
-        InvalidInputError: No frame is left: the video has none, the part starts after its end, or
-            none of the wanted frames is in the part.
+        InvalidInputError: No frame is left: the part starts after the end, or none of the wanted
+            frames is in it.
+        MediaError: The video has none.
     """
     start = int(min(fps * sampling.start_s, total))
     end = total
@@ -135,7 +136,11 @@ def _check_indexes(indexes: tuple[int, ...], max_frames: int, param: str) -> Non
 
 def _check_start(start: int, total: int, length_s: float, param: str) -> None:
     if total < 1:
-        raise InvalidInputError(f"{param}: the video has no frames", param=param)
+        raise MediaError(
+            f"{param}: the video has no frames that can be decoded",
+            param=param,
+            code="invalid_video",
+        )
     if start >= total:
         raise InvalidInputError(
             f"{param}: the start is past the end of the video, which has {total} frames "

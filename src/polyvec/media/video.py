@@ -57,8 +57,14 @@ def sample_frames(
     frames = _frames_of(container, param)(file, container, sampling, policy, transform, param=param)
     try:
         yield from frames
-    except (InvalidInputError, MemoryError):
+    except InvalidInputError:
         raise
+    except MemoryError as error:
+        raise MediaError(
+            f"{param}: decoding the video takes too much memory",
+            param=param,
+            code="video_too_large",
+        ) from error
     except Exception as error:  # hostile bytes can raise anything in the decoders
         raise MediaError(
             f"{param}: the video is damaged, cut off or not decodable",

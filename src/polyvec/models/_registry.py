@@ -59,6 +59,14 @@ def aliases() -> dict[str, str]:
     return {alias: repo for family in families() for alias, repo in family.aliases.items()}
 
 
+def alias_groups() -> tuple[tuple[str, ...], ...]:
+    """The same names, those of one hub id together: some models were renamed once."""
+    groups: dict[str, list[str]] = {}
+    for alias, repo in aliases().items():
+        groups.setdefault(repo, []).append(alias)
+    return tuple(map(tuple, groups.values()))
+
+
 def alias_named(reference: str) -> str | None:
     """The alias that a name means, in any case, with or without its family; None for no alias."""
     wanted = reference.lower()
