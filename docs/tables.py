@@ -1,7 +1,9 @@
 """Generated tables of the documents: ``make docs`` writes them, ``make check`` compares them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from polyvec.dialects._registry import find_dialects
 from polyvec.models._registry import families
@@ -20,7 +22,21 @@ _MEASURES = {
     "seconds_to_ready": ("s from process start to ready", "<= 2.5"),
     "rss_mib_after_1000_requests": ("MiB resident after 1,000 mixed requests", "<= 400"),
     "core_install_mb": ("MB installed, core", "<= 350"),
+    "images_clip_b16_bare_per_s": ("images/s, CLIP ViT-B/16, bare model on ready pixels", ""),
+    "images_clip_b16_http_per_s": ("images/s, the same over HTTP, 16 clients, JPEG 640 x 480", ""),
+    "images_clip_b16_http_over_bare": ("HTTP / bare", ">= 0.85"),
+    "images_demo_bare_per_s": ("images/s, demo model, bare", ""),
+    "images_demo_http_per_s": ("images/s, demo model over HTTP", ""),
+    "mixed_clip_b16_text_p50_calm_ms": ("ms, lone text, CLIP ViT-B/16, p50", ""),
+    "mixed_clip_b16_text_p50_video_ms": ("ms, the same while a 4K video is embedded", ""),
+    "mixed_clip_b16_text_p50_growth": ("with / without the video", "< 2"),
+    "mixed_clip_b16_health_worst_ms": ("ms, slowest `/health` meanwhile", "<= 100"),
+    "mixed_demo_text_p50_calm_ms": ("ms, lone text, demo model, p50", ""),
+    "mixed_demo_text_p50_video_ms": ("ms, the same while a 4K video is embedded", ""),
+    "mixed_demo_text_p50_growth": ("with / without the video", "< 2"),
+    "mixed_demo_health_worst_ms": ("ms, slowest `/health` meanwhile", "<= 100"),
 }
+_NOT_KEPT = "*latest.json"
 
 
 def dialect_table() -> str:
@@ -45,18 +61,28 @@ def model_table() -> str:
 
 
 def performance_tables() -> str:
-    """The recorded results of ``make bench``, one table for each machine."""
-    return "\n".join(_result(path) for path in sorted(_RESULTS.glob("*.json")))
+    """The recorded results of ``make bench`` and its like, one table for each machine."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(set(_RESULTS.glob("*.json")) - set(_RESULTS.glob(_NOT_KEPT))):
+        recorded = json.loads(path.read_text())
+        if "figures" in recorded:
+            found.setdefault(_title(recorded["machine"]), {}).update(recorded["figures"])
+    return "\n".join(_table(title, figures) for title, figures in found.items())
 
 
-def _result(path: Path) -> str:
-    recorded = json.loads(path.read_text())
-    machine, figures = recorded["machine"], recorded["figures"]
-    title = (
+def _title(machine: Mapping[str, Any]) -> str:
+    return (
         f"{machine['cpu']}, {machine['cores']} cores, {', '.join(machine['cpu_flags'])}, "
-        f"{machine['memory_gib']} GiB, Python {machine['python']}, OpenVINO {machine['openvino']}, "
-        f"{figures['dtype']}:"
+        f"{machine['memory_gib']} GiB, Python {machine['python']}, OpenVINO {machine['openvino']}"
     )
-    rows = [title, "", "| measure | value | wanted |", "|---|---|---|"]
-    rows += [f"| {text} | {figures[key]} | {wanted} |" for key, (text, wanted) in _MEASURES.items()]
+
+
+def _table(title: str, figures: Mapping[str, Any]) -> str:
+    dtype = f", {figures['dtype']}" if "dtype" in figures else ""
+    rows = [f"{title}{dtype}:", "", "| measure | value | wanted |", "|---|---|---|"]
+    rows += [
+        f"| {text} | {figures[key]} | {wanted} |"
+        for key, (text, wanted) in _MEASURES.items()
+        if key in figures
+    ]
     return "\n".join(rows) + "\n"

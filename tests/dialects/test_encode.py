@@ -1,4 +1,6 @@
+import asyncio
 import base64
+import threading
 
 import numpy as np
 import orjson
@@ -7,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from polyvec.dialects._encode import json_reply, wire_matrix, wire_vector
-from polyvec.types import Embedding
+from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_vector
+from polyvec.types import Embedding, EmbedResult, FrameVectors
 
 FINITE = hnp.arrays(
     np.float32,
@@ -73,3 +75,46 @@ def test_a_reply_has_status_and_headers():
     reply = json_reply([], status=418, headers={"a": "b"})
     assert (reply.status, reply.body, reply.headers) == (418, b"[]", {"a": "b"})
     assert reply.media_type == "application/json"
+
+
+def _video(frames):
+    vectors = np.arange(frames * 512, dtype=np.float32).reshape(frames, 512)
+    places = np.arange(frames)
+    return Embedding(vectors[0], 0, frames=FrameVectors(vectors, places, places / 10))
+
+
+@pytest.mark.parametrize(("frames", "on_loop"), [(64, True), (512, False)])
+async def test_long_answers_are_written_in_a_thread(frames, on_loop):
+    result = EmbedResult("m", (_video(frames),))
+    threads = []
+
+    def render():
+        threads.append(threading.current_thread())
+        return json_reply({"embedding": result.embeddings[0].frames.vectors})
+
+    reply = await rendered(render, result)
+    assert (threads == [threading.current_thread()]) is on_loop
+    assert np.array_equal(orjson.loads(reply.body)["embedding"], _video(frames).frames.vectors)
+
+
+async def test_the_event_loop_runs_on_while_a_long_answer_is_written():
+    result = EmbedResult("m", (_video(4096),))
+    work = rendered(lambda: json_reply(result.embeddings[0].frames.vectors), result)
+    writing = asyncio.ensure_future(work)
+    turns = 0
+    while not writing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 3
+    assert len(orjson.loads(writing.result().body)) == 4096
+
+
+def test_arrays_are_written_as_numpy_writes_them_whatever_their_shape():
+    cube = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    written = b'{"cube":[[[0.0,1.0],[2.0,3.0]],[[4.0,5.0],[6.0,7.0]]],"one":0.1}'
+    assert json_reply({"cube": cube, "one": np.float32(0.1)}).body == written
+
+
+def test_a_reply_refuses_what_json_has_not():
+    with pytest.raises(TypeError):
+        json_reply({"v": object()})

@@ -114,9 +114,7 @@ def test_vectors_have_unit_length_and_long_texts_are_cut():
     assert [item.param for item in request.inputs] == ["input.text[0]", "input.text[1]"]
 
 
-@pytest.mark.parametrize(
-    "wire", ["aGk=", "data:image/png;base64,aGk=", "whatever,aGk=", ",aGk=", "aG\n k=\r\n"]
-)
+@pytest.mark.parametrize("wire", ["aGk=", "data:image/png;base64,aGk=", "whatever,aGk=", ",aGk="])
 def test_what_precedes_the_first_comma_is_dropped(wire):
     assert _first_source(wire) == Base64("aGk=")
 

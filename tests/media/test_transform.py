@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from polyvec.media import transform
 from polyvec.media.transform import ImageTransform
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -187,3 +188,15 @@ def test_a_crop_that_cannot_be_centred_goes_either_way(length, down, half_even):
         else:
             np.testing.assert_array_equal(fitted[start : start + length], rgb)
             assert fitted.sum() == rgb.sum()
+
+
+@pytest.mark.parametrize("resample", [0, 1, 2, 3])
+@pytest.mark.parametrize("shape", [(50, 70), (200, 90), (40, 300), (300, 17)])
+def test_a_large_picture_is_resized_in_bands_to_the_same_pixels(shape, resample, monkeypatch):
+    picture = np.random.default_rng(0).integers(0, 255, (150, 210, 3), np.uint8)
+    resize = ImageTransform(resize=shape, resample=resample)
+    for view in (picture, picture[::-1], picture.swapaxes(0, 1)):
+        monkeypatch.setattr(transform, "_MAX_COPIED_PIXELS", 10**9)
+        whole = resize.fitted(view)
+        monkeypatch.setattr(transform, "_MAX_COPIED_PIXELS", 1000)
+        np.testing.assert_array_equal(resize.fitted(view), whole)

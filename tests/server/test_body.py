@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from polyvec.errors import InvalidInputError, PayloadTooLargeError
-from polyvec.server.body import unpack
+from polyvec.server.body import read_body, unpack
 from tests.server.driver import ask, make_app
 
 EMBED = b'{"input": "hello"}'
@@ -88,3 +88,22 @@ def test_error_of_damage_names_nothing_of_zlib() -> None:
     with pytest.raises(InvalidInputError) as caught:
         unpack(b"\x1f\x8bgarbage", 1000)
     assert "zlib" not in caught.value.message
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1, 65_535, 65_536, 200_000, 5_000_000])
+async def test_a_body_in_pieces_is_put_together(num_bytes: int) -> None:
+    body = bytes(range(251)) * (num_bytes // 251 + 1)
+    body = body[:num_bytes]
+    pieces = [body[place : place + 50_001] for place in range(0, num_bytes, 50_001)] or [b""]
+    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    messages.append({"type": "http.request"})
+    left = iter(messages)
+
+    async def receive() -> dict[str, object]:
+        return next(left)
+
+    assert await read_body(receive, {}, num_bytes) == body
+    left = iter(messages)
+    if num_bytes:
+        with pytest.raises(PayloadTooLargeError):
+            await read_body(receive, {}, num_bytes - 1)

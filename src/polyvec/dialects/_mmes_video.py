@@ -35,7 +35,7 @@ _TO_THE_END: Final = -1
 def base64_of(value: str) -> Base64:
     """The base64 of a field: the original decodes what follows the first comma, if there is one."""
     _, comma, after = value.partition(",")
-    return Base64("".join((after if comma else value).split()))
+    return Base64(after if comma else value)
 
 
 def parse_video(

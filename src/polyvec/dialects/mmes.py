@@ -1,10 +1,11 @@
 """The API of Intel's Multimodal Embedding Serving: typed input objects, one vector or many."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
-from polyvec.dialects._encode import json_reply, wire_matrix, wire_outputs
+from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_outputs
 from polyvec.dialects._mmes_fields import FieldError
 from polyvec.dialects._mmes_frames import parse_include, wire_video
 from polyvec.dialects._mmes_input import Inputs, parse_input, parse_model
@@ -116,7 +117,8 @@ async def _embed(call: Call, service: Service) -> Reply:
         prompt_name=_prompt_name(card, parsed),
         outputs=("dense", "tokens") if "tokens" in include else ("dense",),
     )
-    return render(await service.embed(request), parsed, include)
+    result = await service.embed(request)
+    return await rendered(partial(render, result, parsed, include), result)
 
 
 def _prompt_name(card: ModelCard, parsed: Inputs) -> str | None:

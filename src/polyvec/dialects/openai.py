@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, json_type
-from polyvec.dialects._encode import EncodingFormat, json_reply, wire_outputs
+from polyvec.dialects._encode import EncodingFormat, json_reply, rendered, wire_outputs
 from polyvec.dialects._openai_wire import (
     error_reply,
     optional_int,
@@ -166,7 +167,10 @@ def _parse_cache_salt(body: Mapping[str, Any]) -> str:
 async def _embed(call: Call, service: Service) -> Reply:
     request, encoding = parse(call.json_object())
     result = await service.embed(request)
-    return render(result, encoding, request_id=request_id(call), created=int(time.time()))
+    written = partial(
+        render, result, encoding, request_id=request_id(call), created=int(time.time())
+    )
+    return await rendered(written, result)
 
 
 async def _list_models(_call: Call, service: Service) -> Reply:

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, json_type
-from polyvec.dialects._encode import json_reply, wire_outputs
+from polyvec.dialects._encode import json_reply, rendered, wire_outputs
 from polyvec.dialects._openai_wire import (
     error_reply,
     optional_int,
@@ -17,7 +18,7 @@ from polyvec.dialects._openai_wire import (
 )
 from polyvec.errors import InvalidInputError, PolyvecError
 from polyvec.service import Service
-from polyvec.types import EmbedRequest, Output, ScoreRequest, ScoreResult, Truncate
+from polyvec.types import EmbedRequest, EmbedResult, Output, ScoreRequest, ScoreResult, Truncate
 
 _PAIR_FIELDS: Final = (
     ("queries", "documents"),
@@ -207,6 +208,10 @@ async def _pooling(call: Call, service: Service) -> Reply:
         priority=optional_int(body, "priority") or 0,
     )
     result = await service.embed(request)
+    return await rendered(partial(_pooling_reply, call, result), result)
+
+
+def _pooling_reply(call: Call, result: EmbedResult) -> Reply:
     data = [
         {"index": index, "object": "pooling", "data": _pooled(embedding)}
         for index, embedding in enumerate(result.embeddings)

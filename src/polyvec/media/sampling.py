@@ -60,7 +60,7 @@ def frame_indexes(
     ``indexes`` win over ``fps``, which wins over ``num_frames``. Times become frame numbers with
     the fraction cut off, and a part that is shorter than one frame still has its first one.
 
-    Source: Multimodal Embedding Serving's segment_config, measured (docs/compatibility).
+    Source: Multimodal Embedding Serving's segment_config, as measured on real clips.
 
     Args:
         sampling: Passed by `check_sampling`.

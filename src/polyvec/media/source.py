@@ -1,11 +1,10 @@
 """Where a picture, a video or a manifest is → its encoded bytes, or an open file of them."""
 
-import binascii
 import re
 from typing import Literal, overload
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote
 
-from polyvec.errors import MediaError
+from polyvec.media.base64_text import decode_base64, invalid_base64
 from polyvec.media.encoded import Encoded, Wanted
 from polyvec.media.files import open_file
 from polyvec.media.policy import MediaKind, MediaPolicy
@@ -14,8 +13,6 @@ from polyvec.types import Base64, Bytes, DataUri, File, Source, Url
 __all__ = ["Encoded", "open_source", "read_source"]
 
 _DATA_URI = re.compile(r"data:(?P<kind>[^;,]*)(?P<options>(?:;[^;,]*)*),", re.IGNORECASE)
-_WHITESPACE = b" \t\r\n\f\v"
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 # An animated picture may be asked for as a video.
 _MEDIA_TYPES: dict[MediaKind, tuple[str, ...]] = {
     "image": ("image/",),
@@ -93,20 +90,17 @@ def _read_text(text: str, wanted: Wanted) -> bytes:
     if text[:64].lstrip()[:5].lower() == "data:":
         return _read_data_uri(text, wanted)
     if "," in text:
-        raise _invalid_base64(
+        raise invalid_base64(
             wanted, "it has a comma; send base64 alone or a whole data URI (data:…;base64,…)"
         )
-    try:
-        return _decode(text.encode("ascii"), wanted)
-    except UnicodeEncodeError:
-        raise _invalid_base64(wanted, "it has characters outside ASCII") from None
+    return decode_base64(text, wanted)
 
 
 def _read_data_uri(uri: str, wanted: Wanted) -> bytes:
     uri = uri.lstrip()
     head = _DATA_URI.match(uri)
     if head is None:
-        raise _invalid_base64(
+        raise invalid_base64(
             wanted,
             "the data URI must look like data:image/png;base64,… with a comma before the data",
         )
@@ -119,33 +113,12 @@ def _read_data_uri(uri: str, wanted: Wanted) -> bytes:
             f"unsupported_{wanted.kind}_format",
         )
     if head["options"].lower().rpartition(";")[2].strip() != "base64":
-        raise _invalid_base64(wanted, "the data URI must say ;base64 before its comma")
+        raise invalid_base64(wanted, "the data URI must say ;base64 before its comma")
     # Percent-encoding is legal in any URI; unquoting leaves other text as it is.
-    return _decode(unquote_to_bytes(uri[head.end() :]), wanted)
-
-
-def _decode(text: bytes, wanted: Wanted) -> bytes:
-    """Decode base64 of either alphabet, with or without padding and line breaks."""
-    digits = text.translate(_URL_SAFE, _WHITESPACE)
-    unpadded = digits.rstrip(b"=")
-    if len(unpadded) * 3 // 4 > wanted.limit_bytes:
-        raise wanted.too_large()
-    missing = -len(unpadded) % 4
-    if missing == 3 or len(digits) - len(unpadded) not in (0, missing):  # noqa: PLR2004 - of a group of 4
-        raise _invalid_base64(wanted, "its length is not that of whole bytes; it may be cut off")
-    try:
-        return binascii.a2b_base64(unpadded + b"=" * missing, strict_mode=bool(unpadded))
-    except binascii.Error:
-        raise _invalid_base64(
-            wanted, "only A-Z a-z 0-9 + / (or - _), padding and line breaks are allowed"
-        ) from None
+    return decode_base64(unquote(uri[head.end() :]), wanted)
 
 
 def _limited(data: bytes, wanted: Wanted) -> bytes:
     if len(data) > wanted.limit_bytes:
         raise wanted.too_large()
     return data
-
-
-def _invalid_base64(wanted: Wanted, why: str) -> MediaError:
-    return wanted.error(f"not valid base64: {why}", "invalid_base64")

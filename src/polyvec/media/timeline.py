@@ -117,7 +117,7 @@ class Timeline:
             start, end = int(self.starts[frame]), int(self.packets[frame]) + 1
             if found and start <= found[-1].end:
                 last = found.pop()
-                start, end = last.start, max(last.end, end)
+                start, end = min(last.start, start), max(last.end, end)
                 found.append(Run(start, end, (*last.frames, frame)))
             else:
                 found.append(Run(start, end, (frame,)))

@@ -12,6 +12,10 @@ Receive = Callable[[], Awaitable[Any]]
 UNSUPPORTED_ENCODING = "unsupported_content_encoding"
 """Code of the error that deserves status 415."""
 
+# Callers may send a byte at a time, and every object has its overhead.
+_PART_BYTES = 64 * 1024
+# Takes milliseconds to join, which a thread can do while the event loop answers others.
+_LONG_BYTES = 4 * 1024 * 1024
 _ANY_HEADER = zlib.MAX_WBITS | 32
 _NO_HEADER = -zlib.MAX_WBITS
 
@@ -52,15 +56,23 @@ async def _receive_all(receive: Receive, limit_bytes: int) -> bytes:
         if len(body) > limit_bytes:
             raise _too_large(limit_bytes)
         return body
-    collected = bytearray(body)
+    parts: list[bytes] = []
+    last, num_bytes = bytearray(body), len(body)
     while message["type"] == "http.request" and message.get("more_body", False):
         message = await receive()
-        collected += message.get("body", b"")
-        if len(collected) > limit_bytes:
+        last += message.get("body", b"")
+        num_bytes += len(message.get("body", b""))
+        if num_bytes > limit_bytes:
             raise _too_large(limit_bytes)
+        if len(last) >= _PART_BYTES:
+            parts.append(bytes(last))
+            last.clear()
     if message["type"] != "http.request":
         raise ClientDisconnectedError
-    return bytes(collected)
+    parts.append(bytes(last))
+    if num_bytes < _LONG_BYTES:
+        return b"".join(parts)
+    return await asyncio.to_thread(b"".join, parts)
 
 
 def unpack(packed: bytes, limit_bytes: int) -> bytes:
