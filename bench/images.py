@@ -4,7 +4,8 @@
 weights, and the demo model, which is so small that decoding is most of the work. *Bare* is the
 runner alone, with as many sessions as the server has, on pixels that are ready, in the batch size
 that is fastest for it. *HTTP* is a real server and 16 clients that send JPEG files of 640 x 480 as
-base64 and share the cores with it.
+base64 and share the cores with it. Processor times say where the difference goes, and hardly depend
+on what else the machine does.
 """
 
 import argparse
@@ -17,15 +18,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 
 from bench import load, machine
 from bench.pictures import DEMO, clip_b16, photographs
-from bench.process import server
+from bench.process import Started, server
 from polyvec.backends._base import BackendOptions, ImageBatch
 from polyvec.backends.openvino import BACKEND
 from polyvec.media.image import decode_image
@@ -46,9 +49,20 @@ class Case:
     images: int
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Images per second, and milliseconds of processor time for each image."""
+
+    bare_per_s: float
+    http_per_s: float
+    bare_cpu_ms: float
+    server_cpu_ms: float
+    decoders_cpu_ms: float
+
+
 CASES = (
     Case("clip_b16", lambda folder: clip_b16(folder / "clip"), 96),
-    Case("demo", lambda _: DEMO, 2000),
+    Case("demo", lambda _: DEMO, 1000),
 )
 Bare = Callable[[int, int], float]
 
@@ -95,9 +109,29 @@ def requests(jpegs: list[bytes], count: int) -> list[bytes]:
     return list(itertools.islice(itertools.cycle(ready), count))
 
 
+def processor_s(pid: int) -> tuple[float, float]:
+    """Seconds of a server, and of the processes that decode for it."""
+    server_process = psutil.Process(pid)
+    own = server_process.cpu_times()
+    living = [one.cpu_times() for one in server_process.children()]
+    ended = own.children_user + own.children_system
+    return own.user + own.system, ended + sum(one.user + one.system for one in living)
+
+
+def round_of(case: Case, run: Callable[[], float], started: Started, asked: list[bytes]) -> Taken:
+    """The model alone, then the server."""
+    before = time.process_time()
+    bare_per_s = run()
+    bare_s = time.process_time() - before
+    server_s, decoders_s = processor_s(started.pid)
+    seconds, _ = load.drive(started.host, started.port, asked, CLIENTS)
+    server_end_s, decoders_end_s = processor_s(started.pid)
+    used = bare_s, server_end_s - server_s, decoders_end_s - decoders_s
+    return Taken(bare_per_s, case.images / seconds, *(1e3 * each / case.images for each in used))
+
+
 def measure(case: Case, rounds: int, jpegs: list[bytes]) -> dict[str, Any]:
-    """Images per second of both, taken in turn; the ratio is the median over rounds."""
-    taken: list[tuple[float, float]] = []
+    """Medians over rounds; both are taken in turn."""
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = case.make(Path(scratch))
         asked = requests(jpegs, case.images)
@@ -108,16 +142,18 @@ def measure(case: Case, rounds: int, jpegs: list[bytes]) -> dict[str, Any]:
             trial = case.images // 4
             best = max(SIZES, key=lambda size: run(trial, size))
             load.drive(started.host, started.port, asked[:trial], CLIENTS)
-            for _ in range(rounds):
-                alone = run(case.images, best)
-                seconds, _ = load.drive(started.host, started.port, asked, CLIENTS)
-                taken.append((alone, case.images / seconds))
-    return {
-        f"images_{case.name}_bare_batch": best,
-        f"images_{case.name}_bare_per_s": round(median(alone for alone, _ in taken), 2),
-        f"images_{case.name}_http_per_s": round(median(http for _, http in taken), 2),
-        f"images_{case.name}_http_over_bare": round(median(http / one for one, http in taken), 3),
+            alone = partial(run, case.images, best)
+            taken = [round_of(case, alone, started, asked) for _ in range(rounds)]
+    found = {
+        "bare_batch": best,
+        "bare_per_s": round(median(one.bare_per_s for one in taken), 2),
+        "http_per_s": round(median(one.http_per_s for one in taken), 2),
+        "http_over_bare": round(median(one.http_per_s / one.bare_per_s for one in taken), 3),
+        "bare_cpu_ms": round(median(one.bare_cpu_ms for one in taken), 2),
+        "server_cpu_ms": round(median(one.server_cpu_ms for one in taken), 2),
+        "decoders_cpu_ms": round(median(one.decoders_cpu_ms for one in taken), 2),
     }
+    return {f"images_{case.name}_{name}": value for name, value in found.items()}
 
 
 def main() -> None:

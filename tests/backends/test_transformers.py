@@ -226,6 +226,17 @@ def test_weights_that_lack_tensors_are_refused(tmp_path: Path) -> None:
         load(resolve(str(folder)), tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporters' own, about a class they cannot convert
+def test_a_class_that_wants_a_picture_is_refused(tmp_path: Path) -> None:
+    folder = tiny.make_clip(tmp_path / "clip")
+    config = json.loads((folder / "config.json").read_text())
+    tiny.write_json(
+        folder / "config.json", config | {"architectures": ["CLIPVisionModelWithProjection"]}
+    )
+    with pytest.raises(CheckpointError, match="gives no states of a text alone"):
+        load(resolve(str(folder)), tmp_path)
+
+
 def test_a_model_type_that_nobody_knows_is_named(tmp_path: Path) -> None:
     folder = fallback.make(tmp_path / "electra")
     changed = {"architectures": ["HologramModel"], "model_type": "hologram"}

@@ -119,6 +119,11 @@ def test_files_that_are_no_archive_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(CheckpointError, match="damaged"):
         read_pickled_tensors(tmp_path / "x.pt")
+    torch.save({"a": torch.ones(2)}, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"from before version 1\.6"):
+        read_pickled_tensors(tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_pickled_tensors(tmp_path / "missing.pt")
 
 
 def test_compressed_and_large_files_are_refused(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from polyvec.dialects._mmes_input import parse_input
@@ -105,6 +106,7 @@ def test_keys_that_are_left_out_have_the_servers_defaults():
         ("frame_indexes", [True]),
         ("frame_interval", 0),
         ("segment_seconds", 0),
+        ("segment_seconds", 1e-310),
     ],
 )
 def test_a_bad_value_of_a_segment_config_is_422_naming_its_key(key, value):
@@ -162,6 +164,16 @@ def test_the_vector_of_the_whole_video_comes_when_asked_for():
     _, body = _embed(_video(), include=["video", "frames"])
     assert body["video_embedding"] == pytest.approx(ROWS[2].tolist())
     assert len(body["frames"]) == len(body["embedding"]) == 2
+
+
+def test_frames_that_come_as_pictures_have_a_mean_as_well():
+    frames = [{"type": "image_base64", "image_base64": "aGk="}] * 2
+    _, body = _embed({"type": "video_frames", "video_frames": frames}, include=["video"])
+    mean = ROWS[:2].mean(axis=0)
+    assert body["video_embedding"] == pytest.approx((mean / np.linalg.norm(mean)).tolist())
+    assert len(body["embedding"]) == 2
+    _, body = _embed({"type": "text", "text": ["a", "b"]}, include=["video"])
+    assert set(body) == {"embedding"}
 
 
 def test_segments_have_a_vector_each():

@@ -232,6 +232,7 @@ def test_frames_of_4k_are_embedded(original: Mmes) -> None:
         ("frame_indexes", []),
         ("frame_indexes", [-1]),
         ("frame_interval", 0),
+        ("segment_seconds", 1e-310),
     ],
 )
 def test_a_wrong_value_is_refused_and_its_key_named(original: Mmes, key: str, value: Any) -> None:
@@ -317,6 +318,13 @@ def test_the_vector_of_a_video_is_the_mean_of_its_frames(original: Mmes) -> None
     for part, own in zip(answer["segments"], (frames[:3], frames[3:]), strict=True):
         mean = own.mean(axis=0)
         assert part["embedding"] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+
+
+def test_the_vector_of_frames_that_are_sent_is_their_mean(original: Mmes) -> None:
+    value = {"type": "video_frames", "video_frames": [picture(bars(n)) for n in (1, 500)]}
+    answer = original.answer(value, include=["video"])
+    mean = np.array(answer["embedding"]).mean(axis=0)
+    assert answer["video_embedding"] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
 
 
 def test_an_animated_picture_is_a_video_of_all_its_frames(original: Mmes) -> None:

@@ -80,6 +80,29 @@ def test_the_causal_text_tower_of_clip_passes(tmp_path: Path) -> None:
     assert found["check: attention"].value == "causal"
 
 
+class BlindToPictures(Wrong):
+    """A good runner that spoils pictures alone."""
+
+    def run(self, modality: str, batch: Any) -> Any:
+        rows = self._runner.session().run(modality, batch)
+        return self._spoil(rows) if modality == "image" else rows
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda rows: rows * np.nan, "pictures: finite: NaN or infinite numbers for 2 of 2"),
+        (lambda rows: rows + rows.sum(0) * (len(rows) > 1), "pictures: alone = in a batch: cosine"),
+    ],
+)
+def test_pictures_are_checked_beside_texts(tmp_path: Path, spoil: Any, named: str) -> None:
+    model = resolve(str(tiny.make_clip(tmp_path)))
+    runner = openvino_backend.BACKEND.load(model, OPTIONS)
+    assert run_checks(model, runner)["check: pictures: finite"].value == "yes"
+    with pytest.raises(CheckpointError, match=named):
+        run_checks(model, BlindToPictures(runner, spoil))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [

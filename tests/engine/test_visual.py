@@ -13,6 +13,7 @@ import pytest
 from polyvec.engine.engine import Engine
 from polyvec.engine.frame_reader import FRAMES_PER_LOT
 from polyvec.engine.postprocess import normalized
+from polyvec.engine.visual import FoundFrames, embedding_of
 from polyvec.errors import InvalidInputError, MediaError, UnsupportedInputError
 from polyvec.media.policy import MediaPolicy
 from polyvec.types import Bytes, Embedding, File, FrameSampling, FramesManifest, Video
@@ -284,3 +285,12 @@ async def test_a_manifest_may_name_frames_of_a_video(tmp_path: Path) -> None:
     vectors, indexes, _ = frames_of(found)
     np.testing.assert_array_equal(vectors, np.stack([row_of(20), row_of(40)]))
     assert indexes == [1, 3]
+
+
+def test_a_frame_at_the_end_of_a_segment_is_the_next_ones_first() -> None:
+    times_s = [0.0, 0.1, 0.2, 0.3, 0.3999, 0.45]  # 0.3 / 0.1 is less than 3
+    rows = [row_of(value) for value in range(1, 7)]
+    found = FoundFrames(rows, list(range(6)), times_s, segment_s=0.1)
+    segments = embedding_of(found, normalized).segments
+    assert segments is not None
+    assert segments.starts_s == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])

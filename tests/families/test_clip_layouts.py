@@ -431,3 +431,18 @@ def test_weights_of_another_shape_or_name_are_refused(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(CheckpointError, match=r"open_clip_model\.safetensors is not in"):
         resolve(str(folder))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_table_of_places_of_another_picture_size_is_refused(
+    tmp_path: Path, backend, change: int
+) -> None:
+    folder = tiny.make_clip(tmp_path / "clip")
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    name = "vision_model.embeddings.position_embedding.weight"
+    rows, width = tensors[name].shape
+    save_file(tensors | {name: torch.ones(rows + change, width)}, file)
+    with pytest.raises(CheckpointError, match=f"has {rows + change} rows and should have {rows}"):
+        backend.load(resolve(str(folder)), BackendOptions(dtype="float32", num_sessions=1))

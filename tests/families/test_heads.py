@@ -1,5 +1,6 @@
 """Outputs other than a pooled vector equal the reference implementations."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,7 @@ def test_splade_without_a_language_model_head_is_refused(tmp_path: Path) -> None
 def test_a_cross_encoder_without_its_classifier_is_refused(tmp_path: Path) -> None:
     folder = decoders.make(tmp_path, "Qwen3-Embedding")
     (folder / "modules.json").unlink()
+    shutil.rmtree(folder / "1_Pooling")
     options = ModelOptions(architecture="Qwen3ForSequenceClassification")
     with pytest.raises(CheckpointError, match="the weights of its classifier are missing"):
         resolve(str(folder), options)

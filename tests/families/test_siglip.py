@@ -242,6 +242,7 @@ def test_naflex_texts_are_lower_cased_letter_by_letter(tmp_path: Path) -> None:
     assert model.text is not None
     encode = model.text.tokenizer.encode
     assert encode(["That CAT!"])[0].tolist() == encode(["that cat!"])[0].tolist()
+    assert model.settings["text_cleaning"].origin == "config.json: model_type"
     # Golden value of tokenizers' Lowercase, which transformers' Siglip2Tokenizer puts first.
     found = tokenizer_cleaning({"tokenizer_class": "GemmaTokenizer"}, "siglip2")
     assert found is not None
@@ -253,6 +254,7 @@ def test_naflex_texts_are_lower_cased_letter_by_letter(tmp_path: Path) -> None:
     [
         ("preprocessor_config.json", {"patch_size": 16}, "patches of 8 pixels"),
         ("preprocessor_config.json", {"max_num_patches": 0}, "max_num_patches is 0"),
+        ("preprocessor_config.json", {"max_num_patches": 10**9}, "number from 1 to 16384"),
         ("preprocessor_config.json", {"do_resize": False}, "do_resize is False"),
         ("config.json", {"num_patches": 17}, "num_patches 17 must be the square"),
     ],
@@ -339,7 +341,8 @@ def test_pooling_is_not_a_choice(tmp_path: Path) -> None:
     [
         ("vision_config", {"vision_use_head": False}, "vision_use_head"),
         ("text_config", {"projection_size": 24}, "24 numbers, those of pictures 48"),
-        ("vision_config", {"patch_size": 64}, "image_size 32 is smaller than patch_size 64"),
+        ("vision_config", {"patch_size": 64}, "patch_size 64 must be from 1 to image_size, 32"),
+        ("vision_config", {"patch_size": 0}, "patch_size 0 must be from 1 to image_size, 32"),
     ],
 )
 def test_configs_that_make_no_shared_space_are_refused(

@@ -249,6 +249,12 @@ class ImageOps(GraphOps):
         """(B, 3, H, W)."""
         return self._pixels
 
+    def embedding(self, ids: Node, name: str, *, rows: int) -> Node:
+        """Rows of the table ``name.weight``, of which a picture takes all."""
+        found = self._parameters.weights.entry(f"{name}.weight").shape[0]
+        check_rows(name, found, rows, exact=True)
+        return super().embedding(ids, name, rows=rows)
+
     def patches(self) -> Node:
         """(B, N, 3 * side * side)."""
         return self._columns(0, self._patch_layout.num_pixels)

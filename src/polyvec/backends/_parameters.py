@@ -54,13 +54,19 @@ class Parameters:
             )
 
 
-def check_rows(name: str, found: int, needed: int) -> None:
+def check_rows(name: str, found: int, needed: int, *, exact: bool = False) -> None:
     """Hold a table to what config.json says of it.
+
+    Args:
+        name: The table's.
+        found: Rows that it has.
+        needed: Rows that config.json says it has.
+        exact: Whether more are wrong as well, as of a table with a row for each part of a picture.
 
     Raises:
         CheckpointError: It has fewer rows, so some ids would read beyond its end.
     """
-    if found < needed:
+    if found < needed or (exact and found > needed):
         raise CheckpointError(
             f"the weights do not fit config.json: {name} has {found} rows and should have {needed}"
         )

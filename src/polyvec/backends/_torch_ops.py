@@ -154,6 +154,11 @@ class ImageOps(TorchOps):
         """(B, 3, H, W)."""
         return self._pixels
 
+    def embedding(self, ids: torch.Tensor, name: str, *, rows: int) -> torch.Tensor:
+        """Rows of the table ``name.weight``, of which a picture takes all."""
+        check_rows(name, self.parameter(f"{name}.weight").shape[0], rows, exact=True)
+        return super().embedding(ids, name, rows=rows)
+
     def patches(self) -> torch.Tensor:
         """(B, N, 3 * side * side)."""
         return self._pixels[..., : self._patch_layout.num_pixels]

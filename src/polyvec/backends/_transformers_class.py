@@ -85,6 +85,24 @@ def load_states(config: ForeignConfig, architecture: str) -> States:
     return States(encoder.eval())
 
 
+def check_reads_texts(states: States, architecture: str) -> None:
+    """Run a class on one token.
+
+    Raises:
+        CheckpointError: It cannot do with a text alone, as classes that want a picture.
+    """
+    one = torch.ones((1, 1), dtype=torch.int64)
+    try:
+        with torch.inference_mode():
+            states(one, one)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(
+            f"architecture {architecture!r} gives no states of a text alone: {said}",
+            param="architectures",
+        ) from error
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep remarks and progress bars of transformers out of a server's log."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polyvec.backends._base import BackendOptions, Runner
-from polyvec.backends._transformers_class import States, load_states
+from polyvec.backends._transformers_class import States, check_reads_texts, load_states
 from polyvec.backends._transformers_convert import Conversion, converted
 from polyvec.backends._transformers_eager import EagerRunner
 from polyvec.backends._weight_cache import cache_folder
@@ -54,6 +54,7 @@ class TransformersBackend:
         if graph is not None:
             runner: Any = OPENVINO.load(replace(model, prebuilt=graph), options)
         else:
+            check_reads_texts(load(), model.architecture)
             _log.warning(
                 "%s cannot be converted and is run by torch, which is slower: %s",
                 model.architecture,

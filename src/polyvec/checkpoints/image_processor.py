@@ -88,6 +88,8 @@ _INERT = frozenset(
 # What some processors do and ours do not.
 _CHANGES_PIXELS = frozenset(("do_pad", "do_flip_channel_order", "do_reduce_labels", "data_format"))
 _RESAMPLE_CODES = range(6)
+_MAX_PATCH_SETTING = 16384
+"""Published files have at most 1024; every picture takes memory for all of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -146,8 +148,8 @@ class _Reader:
             raise self._error("do_resize", "patches need it, and no do_center_crop")
         lengths = {key: self._get(key) for key in ("max_num_patches", "patch_size")}
         for key, value in lengths.items():
-            if not _is_length(value):
-                raise self._error(key, "it must be a whole number above 0")
+            if not _is_length(value) or value > _MAX_PATCH_SETTING:
+                raise self._error(key, f"it must be a whole number from 1 to {_MAX_PATCH_SETTING}")
         return ImageTransform(
             resize=None,
             resample=self._resample(),

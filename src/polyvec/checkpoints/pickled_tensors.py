@@ -36,6 +36,11 @@ _DTYPES = {
     "ByteStorage": ("U8", "|u1"),
     "BoolStorage": ("BOOL", "|b1"),
 }
+_OLD_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number that files without an archive begin with, pickled.
+
+Source: torch.serialization.MAGIC_NUMBER.
+"""
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 """What stands before a file in a zip archive: a mark, and the lengths of its name and extras."""
 
@@ -110,13 +115,24 @@ def find_pickled_tensors(path: Path, *, max_bytes: int | None = None) -> dict[st
     except _RefusedError as error:
         raise CheckpointError(f"{path.name} is not read: {error}") from None
     except Exception:  # noqa: BLE001  (a damaged pickle raises anything)
-        raise CheckpointError(f"{path.name} is damaged: it holds no state dict") from None
+        raise CheckpointError(f"{path.name} {_unreadable(path)}") from None
     if not isinstance(found, dict):
         raise CheckpointError(f"{path.name} holds no state dict")
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, PickledTensor):
             raise CheckpointError(f"{path.name} holds more than named tensors")
     return dict(found)
+
+
+def _unreadable(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            is_old = file.read(len(_OLD_START)) == _OLD_START
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if is_old:
+        return "is in torch's form from before version 1.6: save it again, or as safetensors"
+    return "is damaged: it holds no state dict"
 
 
 class _RefusedError(Exception):

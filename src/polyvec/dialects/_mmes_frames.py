@@ -5,14 +5,17 @@ of which BLIP-2 has several. ``include`` in a request adds to the answer and cha
 ``embedding``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+import numpy as np
 
 from polyvec.dialects._encode import wire_vector
 from polyvec.dialects._mmes_fields import FieldError
 from polyvec.types import Embedding, FrameVectors, SegmentVectors
 
 INCLUDABLE: Final = ("frames", "video", "tokens")
+_NO_LENGTH: Final = 1e-12
 
 
 def parse_include(body: Mapping[str, Any]) -> frozenset[str]:
@@ -29,6 +32,12 @@ def parse_include(body: Mapping[str, Any]) -> frozenset[str]:
         message = f"Value error, include must be a list of {', '.join(INCLUDABLE)}"
         raise FieldError("value_error", ("body", "include"), message)
     return frozenset(names)
+
+
+def wire_mean(embeddings: Sequence[Embedding]) -> Any:
+    """Return one vector for frames that came as pictures: the mean of theirs, of unit length."""
+    mean = np.mean([embedding.vector for embedding in embeddings], axis=0)
+    return wire_vector(mean / max(float(np.linalg.norm(mean)), _NO_LENGTH), "float")
 
 
 def wire_video(embedding: Embedding, include: frozenset[str]) -> dict[str, Any]:
@@ -62,6 +71,10 @@ def _frames(frames: FrameVectors) -> list[dict[str, Any]]:
 def _segments(segments: SegmentVectors) -> list[dict[str, Any]]:
     spans = zip(segments.starts_s.tolist(), segments.ends_s.tolist(), strict=True)
     return [
-        {"start": start, "end": end, "embedding": wire_vector(vector, "float")}
+        {
+            "start": round(start, 6),
+            "end": round(end, 6),
+            "embedding": wire_vector(vector, "float"),
+        }
         for (start, end), vector in zip(spans, segments.vectors, strict=True)
     ]

@@ -30,6 +30,7 @@ _VIDEO_SUFFIXES: Final = frozenset(
     (".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".gif", "")
 )
 _TO_THE_END: Final = -1
+_SHORTEST_SEGMENT_S: Final = 0.001
 
 
 def base64_of(value: str) -> Base64:
@@ -140,7 +141,8 @@ class _Segment:
     def segment_s(self) -> float | None:
         if "segment_seconds" not in self._config:
             return None
-        return self._positive("segment_seconds")
+        allowed = f"a number from {_SHORTEST_SEGMENT_S} up"
+        return self._number("segment_seconds", allowed, least=_SHORTEST_SEGMENT_S)
 
     def _duration(self) -> float | None:
         value = self._config["clip_duration"]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_outputs
 from polyvec.dialects._mmes_fields import FieldError
-from polyvec.dialects._mmes_frames import parse_include, wire_video
+from polyvec.dialects._mmes_frames import parse_include, wire_mean, wire_video
 from polyvec.dialects._mmes_input import Inputs, parse_input, parse_model
 from polyvec.errors import (
     AuthenticationError,
@@ -46,6 +46,8 @@ def render(result: EmbedResult, parsed: Inputs, include: frozenset[str] = frozen
     if "tokens" in include:
         several = [wire_outputs(each, "float") for each in result.embeddings]
         wire["token_embeddings"] = [each["token_embeddings"] for each in several]
+    if "video" in include and parsed.nested and parsed.modality == "image":
+        wire["video_embedding"] = wire_mean(result.embeddings)
     if not parsed.nested:
         wire = {name: value[0] for name, value in wire.items()}
     return json_reply(wire)

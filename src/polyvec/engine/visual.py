@@ -38,6 +38,9 @@ Find = Callable[[Sequence[str], Sequence[Prepared], int], Awaitable[list[Found]]
 _MAX_LOTS_IN_FLIGHT = 2
 """While one lot of frames ends, the next one has begun."""
 
+_CLOCK_S = 5e-4
+"""Containers count thousandths of a second: a frame this near to the next segment is its first."""
+
 
 @dataclass(slots=True)
 class FoundFrames:
@@ -208,7 +211,7 @@ def _mean(vectors: Float32Array) -> Float32Array:
 def _segments(
     vectors: Float32Array, timestamps_s: NDArray[np.float64], length_s: float
 ) -> SegmentVectors:
-    numbers = np.floor(timestamps_s / length_s)
+    numbers = np.floor((timestamps_s + _CLOCK_S) / length_s)
     present: NDArray[np.float64] = np.unique(numbers)
     means = np.stack([_mean(vectors[numbers == number]) for number in present])
     starts_s: NDArray[np.float64] = present * length_s

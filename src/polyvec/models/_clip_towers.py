@@ -66,8 +66,8 @@ def read_vision_config(raw: Mapping[str, Any]) -> VisionConfig:
     heads(vision.hidden_size, vision.num_attention_heads)
     if not vision.patch_size or vision.image_size < vision.patch_size:
         raise CheckpointError(
-            f"config.json: image_size {vision.image_size} is smaller than patch_size "
-            f"{vision.patch_size}"
+            f"config.json: patch_size {vision.patch_size} must be from 1 to image_size, "
+            f"{vision.image_size}"
         )
     return vision
 

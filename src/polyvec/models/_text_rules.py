@@ -88,7 +88,8 @@ def _tokenizer(
     if cleaning is None and not checkpoint.is_open_clip:
         model_type = checkpoint.config.get("model_type")
         cleaning = tokenizer_cleaning(checkpoint.tokenizer_config, model_type)
-        origin = "tokenizer_config.json: tokenizer_class"
+        by_model = tokenizer_cleaning({}, model_type) is not None
+        origin = "config.json: model_type" if by_model else "tokenizer_config.json: tokenizer_class"
     if cleaning is not None:
         answers.keep("text_cleaning", cleaning[0], origin)
         tokenizer = tokenizer.cleaning(cleaning[1])

@@ -79,8 +79,8 @@ def _read_config(raw: Mapping[str, Any]) -> Blip2Config:
     heads(qformer.hidden_size, qformer.num_attention_heads)
     if not vision.patch_size or vision.image_size < vision.patch_size:
         raise CheckpointError(
-            f"config.json: image_size {vision.image_size} is smaller than patch_size "
-            f"{vision.patch_size}"
+            f"config.json: patch_size {vision.patch_size} must be from 1 to image_size, "
+            f"{vision.image_size}"
         )
     if qformer.cross_attention_frequency < 1:
         raise CheckpointError("config.json: cross_attention_frequency must be from 1 up")

@@ -100,8 +100,8 @@ def _checked(config: SiglipConfig) -> SiglipConfig:
         )
     if not vision.patch_size or vision.image_size < vision.patch_size:
         raise CheckpointError(
-            f"config.json: image_size {vision.image_size} is smaller than patch_size "
-            f"{vision.patch_size}"
+            f"config.json: patch_size {vision.patch_size} must be from 1 to image_size, "
+            f"{vision.image_size}"
         )
     if not vision.vision_use_head:
         raise CheckpointError(
