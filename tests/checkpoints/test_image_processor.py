@@ -239,7 +239,7 @@ def test_a_class_that_makes_patches_reads_how_many_and_how_large():
     assert (plain.max_patches, plain.patch_size, plain.resample) == (256, 16, 2)
     few = read({"image_processor_type": "Siglip2ImageProcessorFast", "max_num_patches": 6})
     assert few.fitted(np.zeros((40, 90, 3), np.uint8)).shape == (32, 48, 3)
-    with pytest.raises(CheckpointError, match="patch_size is 0: it must be a whole number from 1 to"):
+    with pytest.raises(CheckpointError, match="patch_size is 0: it must be a whole number"):
         read({"image_processor_type": "Siglip2ImageProcessor", "patch_size": 0})
 
 

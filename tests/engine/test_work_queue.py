@@ -90,3 +90,16 @@ def test_a_closed_queue_gives_out_all_that_waits() -> None:
     queue.close()
     assert len([taken(queue) for _ in range(3)]) == 3
     assert queue.take() is None
+
+
+def test_a_lone_text_may_take_every_core_beside_bulk_but_not_beside_another_text() -> None:
+    queue = queue_of(flight(1, bulk=True), flight(9))
+    first = taken(queue)
+    assert first.alone
+    queue.put([flight(10), flight(11)])
+    assert not taken(queue).alone
+    queue.done(first)
+    bulk_queue = queue_of(flight(1, bulk=True), flight(2, bulk=True))
+    assert not taken(bulk_queue).alone
+    bulk_queue.put([flight(9)])
+    assert taken(bulk_queue).alone

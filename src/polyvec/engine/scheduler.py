@@ -60,6 +60,10 @@ class Scheduler(Generic[Item]):
         """Inputs that wait."""
         return self._size
 
+    def has_urgent(self) -> bool:
+        """Whether something waits that is not bulk."""
+        return any(lane.priority < BULK_PRIORITY for lane in self._lanes.values())
+
     def add(self, item: Item) -> None:
         """Let an input wait; O(log n) comparisons."""
         key = (item.priority, item.route)

@@ -18,7 +18,7 @@ class Work:
 
     Attributes:
         flights: At least one, of one route.
-        alone: No other batch runs and nothing waits, so it may take every core.
+        alone: No other batch runs and nothing waits, bulk not counted, so it may take every core.
     """
 
     flights: Sequence[Flight]
@@ -95,14 +95,18 @@ class WorkQueue:
                     self._changed.wait(QUIET_S if len(self._scheduler) else None)
                 finally:
                     self._num_idle -= 1
-            nobody_else = self._num_running == 0 and not len(self._scheduler)
-            is_bulk = batch[0].priority >= BULK_PRIORITY
-            work = Work(batch, alone=nobody_else and (not is_bulk or self._is_quiet()))
+            work = Work(batch, alone=self._may_be_alone(batch))
             self._num_running += 1
             self._num_bulk += work.is_bulk
             if not work.is_bulk:
                 self._last_urgent_s = self._clock()
             return work
+
+    def _may_be_alone(self, batch: Sequence[Flight]) -> bool:
+        if batch[0].priority >= BULK_PRIORITY:
+            return self._num_running == 0 and not len(self._scheduler) and self._is_quiet()
+        # Bulk beside it slows it down, but on every core it is still faster than on one.
+        return self._num_running == self._num_bulk and not self._scheduler.has_urgent()
 
     def _next_batch(self) -> list[Flight]:
         spares_one = self._num_bulk < max(self._num_workers - 1, 1)
