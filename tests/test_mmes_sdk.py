@@ -107,6 +107,7 @@ def test_models_are_listed_by_family_in_the_originals_order() -> None:
     found = sdk.list_available_models()
     assert list(found) == ["MobileCLIP", "CLIP", "CN-CLIP", "SigLIP", "Blip2", "QwenText"]
     assert "clip-vit-b-16" in found["CLIP"]
+    assert len(found["Blip2"]) == 1  # which has two names
     assert sdk.ModelFactory.list_models() == found
 
 

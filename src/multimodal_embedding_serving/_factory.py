@@ -3,7 +3,7 @@
 from multimodal_embedding_serving._model_handler import ModelHandler
 from multimodal_embedding_serving._wanted import asked, reference_of
 from polyvec.dialects.mmes import by_family
-from polyvec.models._registry import aliases
+from polyvec.models._registry import alias_groups
 
 
 def get_model_handler(
@@ -29,8 +29,8 @@ def get_model_handler(
 
 
 def list_available_models() -> dict[str, list[str]]:
-    """Family → names of its models. ``Family/name`` is an id."""
-    return by_family(aliases(), ())
+    """Family → names of its models, each model once. ``Family/name`` is an id."""
+    return by_family((names[0] for names in alias_groups()), ())
 
 
 class ModelFactory:
