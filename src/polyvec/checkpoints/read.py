@@ -146,6 +146,12 @@ class Checkpoint:
         return OPEN_CLIP_CONFIG if self.is_open_clip else "config.json"
 
     @property
+    def pools(self) -> bool:
+        """Whether the files say how token states become one vector."""
+        modules = (*(self.modules or ()), *self.lone_pooling)
+        return any(module.kind == "Pooling" for module in modules)
+
+    @property
     def has_weights(self) -> bool:
         """Whether there are safetensors files of the model, complete or not."""
         names = (OPEN_CLIP_WEIGHTS,) if self.is_open_clip else _WEIGHTS

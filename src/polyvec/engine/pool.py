@@ -79,7 +79,7 @@ class PreparePool:
             InvalidInputError: Its source is not allowed.
         """
         open_ = partial(open_source, source, self._policy, kind="video", param=param)
-        return await _in(self._fetchers if isinstance(source, Url) else self._workers, open_)
+        return await _in(self._threads_for(source), open_)
 
     async def manifest(self, source: Source, *, param: str) -> Manifest:
         """Read a manifest of frames.
@@ -97,7 +97,7 @@ class PreparePool:
                 check_place(picture.path, policy, param=param)
             return manifest
 
-        return await _in(self._fetchers if isinstance(source, Url) else self._workers, read)
+        return await _in(self._threads_for(source), read)
 
     async def frames(
         self, encoded: Encoded, sampling: FrameSampling, *, param: str, salt: str
@@ -129,6 +129,9 @@ class PreparePool:
         """Let the threads end once their work is done; does not wait for it."""
         for threads in (self._workers, self._fetchers, self._videos):
             threads.shutdown(wait=False)
+
+    def _threads_for(self, source: Source) -> ThreadPoolExecutor:
+        return self._fetchers if isinstance(source, Url) else self._workers
 
     def _decoded(self, data: bytes, route: Route, param: str, salt: str) -> Prepared:
         rules = self._rules()

@@ -16,7 +16,7 @@ from polyvec.engine.pool import PreparePool
 from polyvec.engine.postprocess import normalized
 from polyvec.engine.prepare import PLAIN_IMAGE, Prepared, Route
 from polyvec.engine.scheduler import BULK_PRIORITY
-from polyvec.errors import InvalidInputError, MediaError, UnsupportedInputError
+from polyvec.errors import InvalidInputError, MediaError
 from polyvec.media.manifest import ManifestPicture
 from polyvec.types import (
     Embedding,
@@ -104,8 +104,6 @@ class Visuals:
 
     async def video(self, request: EmbedRequest, item: Input) -> FoundFrames:
         """The results of a video, or of a manifest of frames."""
-        if request.outputs not in (None, ("dense",)):
-            raise UnsupportedInputError("videos have dense vectors only", param="outputs")
         part = item.parts[0]
         if isinstance(part, FramesManifest):
             manifest = await self._pool.manifest(part.source, param=item.param)

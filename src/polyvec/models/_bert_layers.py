@@ -1,34 +1,8 @@
 """BERT's layers, which several families have. Names are those of transformers."""
 
-from typing import Protocol
-
-from polyvec.models._blocks import mlp, run_layers
+from polyvec.models._blocks import LayersConfig, mlp, run_layers
 from polyvec.models._config import activation
 from polyvec.models._ops import Ops, Tensor
-
-
-class LayersConfig(Protocol):
-    """What `post_norm_layers` reads."""
-
-    @property
-    def num_hidden_layers(self) -> int:
-        """How many."""
-        ...
-
-    @property
-    def num_attention_heads(self) -> int:
-        """Of every layer."""
-        ...
-
-    @property
-    def hidden_act(self) -> str:
-        """The activation as config.json names it."""
-        ...
-
-    @property
-    def layer_norm_eps(self) -> float:
-        """Added to variances."""
-        ...
 
 
 def post_norm_layers(ops: Ops, x: Tensor, config: LayersConfig, name: str) -> Tensor:

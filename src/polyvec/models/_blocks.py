@@ -1,12 +1,37 @@
 """Blocks that several architectures share, written against `Ops`."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from polyvec.models._ops import Activation, Ops, Tensor
 
 Layer = Callable[[Tensor, Tensor, int, bool], Tensor]
 """``(x, context, index, picked)``: one layer. ``x`` asks, ``context`` is attended to; they differ
 only in the last layer, where ``picked`` is true and ``x`` holds the rows that pooling keeps."""
+
+
+class LayersConfig(Protocol):
+    """What a stack of transformer layers reads."""
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def num_attention_heads(self) -> int:
+        """Of every layer."""
+        ...
+
+    @property
+    def hidden_act(self) -> str:
+        """The activation as config.json names it."""
+        ...
+
+    @property
+    def layer_norm_eps(self) -> float:
+        """Added to variances."""
+        ...
 
 
 def run_layers(ops: Ops, x: Tensor, layer: Layer, num_layers: int) -> Tensor:

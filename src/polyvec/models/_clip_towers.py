@@ -5,11 +5,10 @@ Names are those of transformers.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from polyvec.errors import CheckpointError
-from polyvec.models._blocks import mlp, run_layers
-from polyvec.models._config import activation, heads, read_config
+from polyvec.models._blocks import Layer, LayersConfig, mlp, run_layers
+from polyvec.models._config import activation, check_patches, heads, read_config
 from polyvec.models._ops import ImageOps, Ops, Tensor
 
 
@@ -31,30 +30,6 @@ class VisionConfig:
         return int((self.image_size // self.patch_size) ** 2) + 1
 
 
-class LayersConfig(Protocol):
-    """What `pre_norm_layers` reads."""
-
-    @property
-    def num_hidden_layers(self) -> int:
-        """How many."""
-        ...
-
-    @property
-    def num_attention_heads(self) -> int:
-        """Of every layer."""
-        ...
-
-    @property
-    def hidden_act(self) -> str:
-        """The activation as config.json names it."""
-        ...
-
-    @property
-    def layer_norm_eps(self) -> float:
-        """Added to variances."""
-        ...
-
-
 def read_vision_config(raw: Mapping[str, Any]) -> VisionConfig:
     """``vision_config`` of a config.json.
 
@@ -64,11 +39,7 @@ def read_vision_config(raw: Mapping[str, Any]) -> VisionConfig:
     where = "config.json: vision_config"
     vision = read_config(VisionConfig, section(raw, "vision_config"), where=where)
     heads(vision.hidden_size, vision.num_attention_heads)
-    if not vision.patch_size or vision.image_size < vision.patch_size:
-        raise CheckpointError(
-            f"config.json: patch_size {vision.patch_size} must be from 1 to image_size, "
-            f"{vision.image_size}"
-        )
+    check_patches(vision.image_size, vision.patch_size)
     return vision
 
 
@@ -112,9 +83,15 @@ def vit(ops: ImageOps, vision: VisionConfig) -> Tensor:
 def pre_norm_layers(
     ops: Ops, x: Tensor, config: LayersConfig, name: str, *, causal: bool
 ) -> Tensor:
-    """CLIP's transformer layers, and pooling.
+    """CLIP's transformer layers, and pooling."""
+    layer = pre_norm_layer(ops, config, name, causal=causal)
+    return run_layers(ops, x, layer, config.num_hidden_layers)
 
-    Source: transformers CLIPEncoderLayer.
+
+def pre_norm_layer(ops: Ops, config: LayersConfig, name: str, *, causal: bool = False) -> Layer:
+    """One of CLIP's transformer layers, which SigLIP has as well.
+
+    Source: transformers CLIPEncoderLayer, SiglipEncoderLayer.
     """
     eps = config.layer_norm_eps
     act = activation(config.hidden_act)
@@ -135,4 +112,4 @@ def pre_norm_layers(
         normed = ops.layer_norm(x, f"{at}.layer_norm2", eps=eps)
         return ops.add(x, mlp(ops, normed, f"{at}.mlp.fc1", f"{at}.mlp.fc2", act))
 
-    return run_layers(ops, x, layer, config.num_hidden_layers)
+    return layer

@@ -78,3 +78,15 @@ def heads(width: int, count: int) -> int:
     if count < 1 or width % count:
         raise CheckpointError(f"config.json: hidden_size {width} does not split into {count} heads")
     return count
+
+
+def check_patches(image_size: int, patch_size: int) -> None:
+    """Refuse pictures that hold no patch.
+
+    Raises:
+        CheckpointError: ``patch_size`` is 0 or over ``image_size``.
+    """
+    if not patch_size or image_size < patch_size:
+        raise CheckpointError(
+            f"config.json: patch_size {patch_size} must be from 1 to image_size, {image_size}"
+        )

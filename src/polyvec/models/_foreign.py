@@ -85,8 +85,7 @@ def foreign_family(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Family
 
 def _refuse_cross_encoder(checkpoint: Checkpoint) -> None:
     """Its states would be pooled to well-shaped vectors that mean nothing."""
-    modules = (*(checkpoint.modules or ()), *checkpoint.lone_pooling)
-    if any(module.kind == "Pooling" for module in modules):
+    if checkpoint.pools:
         return
     if not (checkpoint.architecture or "").endswith(_SCORES):
         return

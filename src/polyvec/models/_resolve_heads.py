@@ -173,8 +173,7 @@ def _check_scores(checkpoint: Checkpoint, names: Collection[str]) -> None:
         CheckpointError: It is one.
     """
     name = checkpoint.architecture or ""
-    pools = _module(checkpoint, "Pooling") is not None or checkpoint.lone_pooling
-    if names and is_scorer(name) and not pools:
+    if names and is_scorer(name) and not checkpoint.pools:
         raise CheckpointError(
             f"{name} gives scores, but the weights of its classifier are missing; to embed with "
             "its states, name its base class with --architecture",

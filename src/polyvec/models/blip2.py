@@ -13,7 +13,7 @@ from typing import Any
 from polyvec.checkpoints.weights import Weights
 from polyvec.errors import CheckpointError
 from polyvec.models._blocks import mlp, run_all_layers, run_layers
-from polyvec.models._config import activation, heads, read_config
+from polyvec.models._config import activation, check_patches, heads, read_config
 from polyvec.models._family import Family, Tower
 from polyvec.models._ops import ImageOps, Ops, Tensor, TextOps
 
@@ -77,11 +77,7 @@ def _read_config(raw: Mapping[str, Any]) -> Blip2Config:
     )
     heads(vision.hidden_size, vision.num_attention_heads)
     heads(qformer.hidden_size, qformer.num_attention_heads)
-    if not vision.patch_size or vision.image_size < vision.patch_size:
-        raise CheckpointError(
-            f"config.json: patch_size {vision.patch_size} must be from 1 to image_size, "
-            f"{vision.image_size}"
-        )
+    check_patches(vision.image_size, vision.patch_size)
     if qformer.cross_attention_frequency < 1:
         raise CheckpointError("config.json: cross_attention_frequency must be from 1 up")
     return Blip2Config(vision, qformer, read_config(Shared, raw))

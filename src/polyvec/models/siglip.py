@@ -11,10 +11,11 @@ from typing import Any
 
 from polyvec.errors import CheckpointError
 from polyvec.models._blocks import mlp, run_all_layers, run_layers
-from polyvec.models._config import activation, heads, read_config
+from polyvec.models._clip_towers import pre_norm_layer
+from polyvec.models._config import activation, check_patches, heads, read_config
 from polyvec.models._family import Family, Tower
 from polyvec.models._open_clip_siglip import as_siglip_config, fold_siglip
-from polyvec.models._ops import ImageOps, Ops, Tensor, TextOps
+from polyvec.models._ops import ImageOps, Tensor, TextOps
 from polyvec.models._padding import Padding
 from polyvec.models._patches import PatchLayout
 
@@ -98,11 +99,7 @@ def _checked(config: SiglipConfig) -> SiglipConfig:
             f"config.json: num_patches {vision.num_patches} must be the square of a whole number",
             param="num_patches",
         )
-    if not vision.patch_size or vision.image_size < vision.patch_size:
-        raise CheckpointError(
-            f"config.json: patch_size {vision.patch_size} must be from 1 to image_size, "
-            f"{vision.image_size}"
-        )
+    check_patches(vision.image_size, vision.patch_size)
     if not vision.vision_use_head:
         raise CheckpointError(
             "config.json: vision_use_head is false, so pictures have no vector of their own",
@@ -131,7 +128,7 @@ def text_forward(ops: TextOps, config: SiglipConfig) -> Tensor:
     places = ops.embedding(
         ops.positions(), f"{stem}.position_embedding", rows=text.max_position_embeddings
     )
-    layer = _Layer(ops, text, "text_model.encoder.layers")
+    layer = pre_norm_layer(ops, text, "text_model.encoder.layers")
     x = run_layers(ops, ops.add(x, places), layer, text.num_hidden_layers)
     x = ops.layer_norm(x, "text_model.final_layer_norm", eps=text.layer_norm_eps)
     return ops.linear(x, "text_model.head")
@@ -152,7 +149,7 @@ def image_forward(ops: ImageOps, config: SiglipConfig) -> Tensor:
         x, rows = ops.grid_tokens(x), vision.num_tokens
         places = ops.embedding(ops.positions(), f"{stem}.position_embedding", rows=rows)
     x = ops.add(x, places)
-    layer = _Layer(ops, vision, "vision_model.encoder.layers")
+    layer = pre_norm_layer(ops, vision, "vision_model.encoder.layers")
     x = run_all_layers(ops, x, layer, vision.num_hidden_layers)
     x = ops.layer_norm(x, "vision_model.post_layernorm", eps=vision.layer_norm_eps)
     return _probed(ops, x, vision, "vision_model.head")
@@ -164,32 +161,6 @@ def _layout(config: SiglipConfig) -> PatchLayout | None:
         return None
     side = isqrt(vision.num_patches)
     return PatchLayout(vision.patch_size, vision.num_patches, side)
-
-
-class _Layer:
-    """One layer of either tower."""
-
-    def __init__(self, ops: Ops, config: TextConfig | VisionConfig, name: str) -> None:
-        self._ops = ops
-        self._eps = config.layer_norm_eps
-        self._heads = config.num_attention_heads
-        self._activation = activation(config.hidden_act)
-        self._name = name
-
-    def __call__(self, x: Tensor, context: Tensor, index: int, picked: bool) -> Tensor:  # noqa: FBT001
-        ops, at = self._ops, f"{self._name}.{index}"
-        keys = ops.layer_norm(context, f"{at}.layer_norm1", eps=self._eps)
-        asking = ops.layer_norm(x, f"{at}.layer_norm1", eps=self._eps) if picked else keys
-        attended = ops.attention(
-            ops.linear(asking, f"{at}.self_attn.q_proj"),
-            ops.linear(keys, f"{at}.self_attn.k_proj"),
-            ops.linear(keys, f"{at}.self_attn.v_proj"),
-            heads=self._heads,
-            picked=picked,
-        )
-        x = ops.add(x, ops.linear(attended, f"{at}.self_attn.out_proj"))
-        normed = ops.layer_norm(x, f"{at}.layer_norm2", eps=self._eps)
-        return ops.add(x, mlp(ops, normed, f"{at}.mlp.fc1", f"{at}.mlp.fc2", self._activation))
 
 
 def _probed(ops: ImageOps, x: Tensor, config: VisionConfig, name: str) -> Tensor:
