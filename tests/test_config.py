@@ -11,7 +11,8 @@ from polyvec.config import definitions, values
 from polyvec.config.compose import compose
 from polyvec.config.load import Config, load_config
 from polyvec.config.show import rows
-from polyvec.engine.options import EngineOptions
+from polyvec.engine.options import EngineOptions, Fuse, TokenIds
+from polyvec.engine.residency import ResidencyOptions
 from polyvec.errors import ConfigError
 from polyvec.media.decoder_options import DecoderOptions
 from polyvec.media.policy import IMAGE_FORMATS, MediaPolicy
@@ -26,9 +27,17 @@ OPTIONS = {
     "media": MediaPolicy,
     "decoder": DecoderOptions,
     "backend": BackendOptions,
+    "residency": ResidencyOptions,
     "model": ModelOptions,
 }
-NOT_OF_THE_CLASS = {"backend.name", "model.served_model_name"}
+NOT_OF_THE_CLASS = {
+    "backend.name",
+    "model.served_model_name",
+    "model.lazy",
+    "model.pinned",
+    "model.unload_idle_s",
+    "model.memory_bytes",
+}
 
 
 def load(**arguments: object) -> Config:
@@ -57,6 +66,8 @@ def test_choices_match_the_types() -> None:
     assert get_args(Pooling) == (*definitions.POOLINGS, "eos")
     assert get_args(Dtype) == definitions.DTYPES
     assert get_args(Truncate) == definitions.TRUNCATIONS
+    assert get_args(TokenIds) == definitions.TOKEN_IDS
+    assert get_args(Fuse) == definitions.FUSINGS
     assert get_args(Convert) == definitions.CONVERSIONS
     assert get_args(RunnerKind) == definitions.RUNNERS
     assert definitions.IMAGE_FORMATS == IMAGE_FORMATS
@@ -68,7 +79,17 @@ def test_names_are_unique_and_flags_are_few() -> None:
     ]
     assert len(set(flags)) == len(flags)
     assert len(definitions.BY_VARIABLE) == len(definitions.DEFINITIONS)
-    assert sum(one.flag is not None for one in definitions.DEFINITIONS) <= 50
+    assert sum(one.flag is not None for one in definitions.DEFINITIONS) <= 60
+
+
+def test_a_registered_chat_template_is_an_alias_of_its_model() -> None:
+    flags = {"model.chat_template": "gme-qwen2-vl", "engine.fuse": "mean"}
+    plan = compose(load_config(models=["a/b"], flags=flags, environ={}))
+    assert plan.models[0].aliases == ("gme-qwen2-vl",)
+    assert plan.models[0].options.chat_template == "gme-qwen2-vl"
+    assert plan.run.engine.fuse == "mean"
+    own = {"model.chat_template": "{{ messages[0].content }}"}
+    assert compose(load_config(models=["a/b"], flags=own, environ={})).models[0].aliases == ()
 
 
 @pytest.mark.parametrize(

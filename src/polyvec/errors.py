@@ -6,6 +6,10 @@ The tree, most general first; no class knows an HTTP status, each dialect maps t
     ├── InvalidInputError        what the caller sent is wrong; ``param`` names the field
     │   ├── UnsupportedInputError   valid, but this model or server has no use for it
     │   ├── InputTooLongError       more tokens than the model reads, and truncation is off
+    │   ├── DimensionsError         a vector length that the model was not trained for
+    │   ├── PromptNotFoundError     the model has no prompt or task of this name
+    │   ├── TokenIdError            a token id that is not in the model's vocabulary
+    │   ├── TemplateError           a chat template that cannot be rendered with these messages
     │   ├── MediaError              an image that cannot be read
     │   └── UnprocessableInputError the model gives no finite vector for this input
     ├── PayloadTooLargeError     over a byte limit
@@ -51,9 +55,87 @@ class UnsupportedInputError(InvalidInputError):
 
 
 class InputTooLongError(InvalidInputError):
-    """A text with more tokens than the model reads, while truncation is off."""
+    """A text with more tokens than the model reads, while truncation is off.
+
+    Attributes:
+        length: Of the text, in ``unit``.
+        limit: What is allowed, in ``unit``.
+        unit: ``tokens`` or ``characters``.
+    """
 
     code = "context_length_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        length: int = 0,
+        limit: int = 0,
+        unit: str = "tokens",
+    ) -> None:
+        super().__init__(message, param=param)
+        self.length = length
+        self.limit = limit
+        self.unit = unit
+
+
+class DimensionsError(InvalidInputError):
+    """A vector length that the model was not trained for.
+
+    Attributes:
+        dimensions: What was asked for.
+        native: The model's own length, which is always allowed.
+        matryoshka: Lengths allowed beside it; empty when none.
+    """
+
+    code = "invalid_dimensions"
+
+    def __init__(
+        self, message: str, *, dimensions: int, native: int, matryoshka: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(message, param="dimensions")
+        self.dimensions = dimensions
+        self.native = native
+        self.matryoshka = matryoshka
+
+
+class PromptNotFoundError(InvalidInputError):
+    """The model has no prompt or task of this name.
+
+    Attributes:
+        name: What was asked for, shortened.
+        known: What there is; empty when none.
+    """
+
+    code = "unknown_prompt"
+
+    def __init__(
+        self, message: str, *, param: str, name: str = "", known: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, param=param)
+        self.name = name
+        self.known = known
+
+
+class TokenIdError(InvalidInputError):
+    """A token id that is not in the model's vocabulary.
+
+    Attributes:
+        token: The id.
+    """
+
+    code = "invalid_token_id"
+
+    def __init__(self, message: str, *, param: str | None = None, token: int = 0) -> None:
+        super().__init__(message, param=param)
+        self.token = token
+
+
+class TemplateError(InvalidInputError):
+    """A chat template that cannot be rendered with these messages, or in time."""
+
+    code = "invalid_template"
 
 
 class MediaError(InvalidInputError):
@@ -75,9 +157,26 @@ class PayloadTooLargeError(PolyvecError):
 
 
 class ModelNotFoundError(PolyvecError):
-    """No served model answers to the name."""
+    """No served model answers to the name.
+
+    Attributes:
+        name: What was asked for, shortened.
+        served: Names that there are.
+    """
 
     code = "model_not_found"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = "model",
+        name: str = "",
+        served: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, param=param)
+        self.name = name
+        self.served = served
 
 
 class AuthenticationError(PolyvecError):
@@ -101,9 +200,17 @@ class OverloadedError(PolyvecError):
 
 
 class NotReadyError(PolyvecError):
-    """The server is loading or draining."""
+    """The server or the model is loading or draining, or cannot be loaded now.
+
+    Attributes:
+        retry_after_s: Seconds after which a retry may be accepted.
+    """
 
     code = "not_ready"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class InferenceError(PolyvecError):

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyvec.backends._base import BackendOptions
-from polyvec.engine.load import RunOptions, ServedModel, load_service
+from polyvec.engine.load import RunOptions, load_service
 from polyvec.engine.options import EngineOptions
+from polyvec.engine.served import ServedModel
 from polyvec.errors import NotReadyError
 from polyvec.media.loaded import PillowImage, rgb_of
 from polyvec.media.policy import MediaPolicy

@@ -2,7 +2,17 @@
 
 from typing import Protocol
 
-from polyvec.types import EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
+from polyvec.types import (
+    DetokenizeRequest,
+    DetokenizeResult,
+    EmbedRequest,
+    EmbedResult,
+    ModelCard,
+    ScoreRequest,
+    ScoreResult,
+    TokenizeRequest,
+    TokenizeResult,
+)
 
 
 class Service(Protocol):
@@ -30,8 +40,47 @@ class Service(Protocol):
         """
         ...
 
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Say which tokens a model reads; nothing is too long for it.
+
+        Raises:
+            ModelNotFoundError: No served model has the request's name.
+            InvalidInputError: An input cannot be tokenised.
+            UnsupportedInputError: The model reads no text.
+        """
+        ...
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        """Put token ids together to texts.
+
+        Raises:
+            ModelNotFoundError: No served model has the request's name.
+            TokenIdError: An id is not in the model's vocabulary.
+            UnsupportedInputError: The model reads no text.
+        """
+        ...
+
     def models(self) -> tuple[ModelCard, ...]:
         """Every served model; the first one answers requests that name none."""
+        ...
+
+    def find(self, name: str | None) -> ModelCard:
+        """The card of the model that a request of this name goes to.
+
+        Raises:
+            ModelNotFoundError: No served model has the name.
+        """
+        ...
+
+    async def reload(self) -> bool:
+        """Read the list of served models again, where there is one; what runs goes on running.
+
+        Returns:
+            Whether anything changed.
+
+        Raises:
+            ConfigError: It cannot be read; nothing has changed.
+        """
         ...
 
     def known_models(self) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from polyvec.backends import fake, openvino
 from polyvec.backends._base import BackendOptions
 from polyvec.backends._precision import compare, distance
 from polyvec.backends._sample_texts import CALIBRATION, VERIFIED
-from polyvec.engine.load import RunOptions, ServedModel, load_model
+from polyvec.engine.load import RunOptions, load_model
 from polyvec.engine.options import EngineOptions
+from polyvec.engine.served import ServedModel
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._resolve import ModelOptions, resolve
 from tests import tiny

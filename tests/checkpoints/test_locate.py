@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polyvec.checkpoints.locate import DEMO, locate
+from polyvec.checkpoints.locate import DEMO, is_local, locate
 from polyvec.errors import CheckpointError
 from tests import tiny
 from tests.checkpoints import hub
@@ -159,3 +159,8 @@ def test_a_pickle_is_fetched_only_of_models_that_are_published_in_no_other_form(
     safe = vision_clip.make_chinese_clip(tmp_path / "safe")
     (safe / "pytorch_model.bin").write_bytes(b"pickle")
     assert "pytorch_model.bin" not in fetched(safe, tmp_path / "second")
+
+
+def test_what_needs_no_network_is_local(tmp_path: Path) -> None:
+    local = [DEMO, str(tmp_path), "no-hub-id", "../nowhere", "a/b/c", ""]
+    assert [reference for reference in local if not is_local(reference)] == []

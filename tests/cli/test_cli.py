@@ -89,7 +89,7 @@ def test_flags_of_other_servers_are_understood(capsys: pytest.CaptureFixture[str
         (["config", "show", "--port", "x"], "--port must be a port from 0 to 65535, not 'x'"),
         (["serve", "--limit-body", "big"], "--limit-body must be a size such as"),
         (["serve", "a", "b", "--pooling", "cls"], "--pooling is about one model"),
-        (["models", "show", "a", "b"], "takes one MODEL"),
+        (["models", "show", "=b"], "neither a model nor NAME=model"),
         (["serve", "--port", "0", "--backend", "abacus"], "backend must be one of"),
         (["serve", "--port", "0", "no/such/place"], "neither a folder nor a hub id"),
     ],

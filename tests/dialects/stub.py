@@ -9,8 +9,10 @@ import orjson
 
 from polyvec.dialects._base import Call, Dialect, Reply
 from polyvec.dialects._registry import RouteTable, find_dialects
-from polyvec.errors import PolyvecError
+from polyvec.errors import ModelNotFoundError, PolyvecError
 from polyvec.types import (
+    DetokenizeRequest,
+    DetokenizeResult,
     Embedding,
     EmbedRequest,
     EmbedResult,
@@ -20,6 +22,10 @@ from polyvec.types import (
     ScoreRequest,
     ScoreResult,
     SegmentVectors,
+    Text,
+    Tokenized,
+    TokenizeRequest,
+    TokenizeResult,
     Video,
 )
 
@@ -63,6 +69,9 @@ class StubService:
     is_up: bool = True
     requests: list[EmbedRequest] = field(default_factory=list)
     scored: list[ScoreRequest] = field(default_factory=list)
+    tokenized: list[TokenizeRequest] = field(default_factory=list)
+    detokenized: list[DetokenizeRequest] = field(default_factory=list)
+    reloads: int = 0
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         self.requests.append(request)
@@ -71,27 +80,68 @@ class StubService:
         embeddings = tuple(
             _frames_of(item.parts[0])
             if isinstance(item.parts[0], Video | FramesManifest)
-            else Embedding(ROWS[index % len(ROWS)], 5)
+            else _embedding_of(index, request)
             for index, item in enumerate(request.inputs)
         )
         return EmbedResult(request.model or self.cards[0].name, embeddings)
 
     async def score(self, request: ScoreRequest) -> ScoreResult:
-        """Longer documents score higher, seven tokens each."""
+        """Longer documents score higher, seven tokens each; parts count as characters do."""
         self.scored.append(request)
         if self.error is not None:
             raise self.error
-        scores = np.array([len(text) / 8 for text in request.documents], np.float32)
+        scores = np.array(
+            [
+                len(found if isinstance(found, str) else found.parts) / 8
+                for found in request.documents
+            ],
+            np.float32,
+        )
         return ScoreResult(request.model or self.cards[0].name, scores, 7 * len(scores))
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """A token for each word, with id 10 and on, between two special ones."""
+        self.tokenized.append(request)
+        if self.error is not None:
+            raise self.error
+        found = tuple(
+            _words_of(item.parts[0], special=request.add_special_tokens) for item in request.inputs
+        )
+        return TokenizeResult(request.model or self.cards[0].name, found)
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        self.detokenized.append(request)
+        if self.error is not None:
+            raise self.error
+        texts = tuple(" ".join(f"w{token}" for token in ids) for ids in request.ids)
+        return DetokenizeResult(request.model or self.cards[0].name, texts)
 
     def models(self) -> tuple[ModelCard, ...]:
         return self.cards
+
+    def find(self, name: str | None) -> ModelCard:
+        for card in self.cards:
+            if not name or name in (card.name, *card.aliases):
+                return card
+        served = tuple(card.name for card in self.cards)
+        raise ModelNotFoundError(f"model {name!r} is not served", name=name or "", served=served)
+
+    async def reload(self) -> bool:
+        self.reloads += 1
+        return True
 
     def known_models(self) -> tuple[str, ...]:
         return KNOWN
 
     def is_ready(self) -> bool:
         return self.is_up
+
+
+def _embedding_of(index: int, request: EmbedRequest) -> Embedding:
+    """A row of ROWS, and scores of two labels where they are asked for."""
+    asks = request.outputs is not None and "score" in request.outputs
+    scores = np.array([0.25, 0.75], np.float32) if asks else None
+    return Embedding(ROWS[index % len(ROWS)], 5, scores=scores)
 
 
 def _frames_of(part: Video | FramesManifest) -> Embedding:
@@ -106,6 +156,22 @@ def _frames_of(part: Video | FramesManifest) -> Embedding:
     if isinstance(part, Video) and part.segment_s:
         segments = SegmentVectors(ROWS[2:], np.array([0.0]), np.array([part.segment_s]))
     return Embedding(ROWS[2], 0, frames=frames, segments=segments)
+
+
+def _words_of(part: Any, *, special: bool) -> Tokenized:
+    text = part.text if isinstance(part, Text) else "chat"
+    words = text.split(" ")
+    tokens, spans, start = list(words), [], 0
+    for word in words:
+        spans.append((start, start + len(word)))
+        start += len(word) + 1
+    ids = [10 + index for index in range(len(words))]
+    flags = [False] * len(words)
+    if special:
+        tokens, ids = ["[CLS]", *tokens, "[SEP]"], [1, *ids, 2]
+        spans, flags = [(-1, -1), *spans, (-1, -1)], [True, *flags, True]
+    columns = np.array(ids, np.int64), tuple(tokens), np.array(flags), np.array(spans, np.int64)
+    return Tokenized(*columns, text=text)
 
 
 TABLE = RouteTable(find_dialects())

@@ -152,6 +152,7 @@ def test_overload_says_when_to_come_back(retry_after_s, seconds, milliseconds):
 
 def test_not_ready_says_when_to_come_back():
     assert retry_headers(NotReadyError("loading"))["Retry-After"] == "1"
+    assert retry_headers(NotReadyError("failed", retry_after_s=9.5))["Retry-After"] == "10"
 
 
 def test_a_deterministic_failure_asks_not_to_retry():

@@ -1,212 +1,25 @@
 import base64
+from dataclasses import replace
 
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from polyvec.dialects._base import Call
-from polyvec.dialects.openai import parse, render
-from polyvec.errors import InvalidInputError, OverloadedError, UnprocessableInputError
-from polyvec.types import Embedding, EmbedRequest, EmbedResult, Input, SparseVector, Text, Tokens
-from tests.dialects.stub import CARD, ROWS, TEXT_CARD, StubService, answer, get, post
-
-
-def _request(**fields):
-    return parse({"input": "a", **fields})[0]
-
-
-def _refused(**fields):
-    with pytest.raises(InvalidInputError) as caught:
-        parse({"input": "a", **fields})
-    return caught.value
-
-
-# input
-
-
-def test_a_body_with_only_an_input_has_defaults():
-    request, encoding = parse({"input": "a"})
-    assert request == EmbedRequest(None, (Input((Text("a"),)),), outputs=("dense",))
-    assert encoding == "float"
-
-
-@pytest.mark.parametrize("text", ["", " ", "\n", "\x00", "😀"])
-def test_any_string_is_an_input(text):
-    assert _request(input=text).inputs == (Input((Text(text),)),)
-    assert _request(input=[text]).inputs == (Input((Text(text),), param="input[0]"),)
-
-
-@given(st.lists(st.text(), min_size=1))
-def test_strings_keep_their_order_and_place(texts):
-    inputs = _request(input=texts).inputs
-    assert [part.text for item in inputs for part in item.parts] == texts
-    assert [item.param for item in inputs] == [f"input[{i}]" for i in range(len(texts))]
-
-
-def test_a_list_of_integers_is_one_input_of_token_ids():
-    assert _request(input=[5, 0, 2**63 - 1]).inputs == (Input((Tokens((5, 0, 2**63 - 1)),)),)
-
-
-def test_lists_of_integers_are_inputs_of_token_ids():
-    assert _request(input=[[1, 2], [3]]).inputs == (
-        Input((Tokens((1, 2)),), param="input[0]"),
-        Input((Tokens((3,)),), param="input[1]"),
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "param"),
-    [
-        (None, "input"),
-        (5, "input"),
-        (True, "input"),
-        (1.5, "input"),
-        ({}, "input"),
-        ({"text": "a"}, "input"),
-        ([], "input"),
-        ([None], "input[0]"),
-        ([True], "input[0]"),
-        ([1.5], "input[0]"),
-        ([{"text": "a"}], "input[0]"),
-        (["a", "b", None], "input[2]"),
-        (["a", 1], "input[1]"),
-        ([1, "a"], "input[1]"),
-        ([1, True], "input[1]"),
-        ([1, 2.0], "input[1]"),
-        ([1, -1], "input[1]"),
-        ([1, 2**63], "input[1]"),
-        ([[1], "a"], "input[1]"),
-        ([[1], []], "input[1]"),
-        ([[]], "input[0]"),
-        ([[1], [2, None]], "input[1][1]"),
-        ([["a"]], "input[0][0]"),
-        ([[[1]]], "input[0][0]"),
-        ([[1, 2**63]], "input[0][1]"),
-    ],
+from polyvec.dialects._openai_embed import parse, render
+from polyvec.dialects._openai_encoding import PLAIN
+from polyvec.errors import (
+    InvalidInputError,
+    OverloadedError,
+    PromptNotFoundError,
+    UnprocessableInputError,
 )
-def test_an_unusable_input_is_refused_by_place(value, param):
-    error = _refused(input=value)
-    assert error.param == param
-    assert param in error.message
-
-
-def test_a_missing_input_is_refused_by_name():
-    with pytest.raises(InvalidInputError, match="input is required"):
-        parse({})
-
-
-@pytest.mark.parametrize("digits", ["9223372036854775808", "18446744073709551616", "1" * 200])
-def test_ids_beyond_64_bits_are_refused_on_the_wire(digits):
-    reply, body = post("/v1/embeddings", f'{{"input": [1, {digits}]}}'.encode())
-    assert reply.status == 400
-    assert body["error"]["param"] == "input[1]"
-
-
-# other fields
-
-
-@pytest.mark.parametrize("model", [None, ""])
-def test_no_model_means_the_servers_first(model):
-    assert _request(model=model).model is None
-
-
-@pytest.mark.parametrize("dimensions", [1, 384, 2**40])
-def test_dimensions_may_be_any_positive_integer(dimensions):
-    assert _request(dimensions=dimensions).dimensions == dimensions
-
-
-@pytest.mark.parametrize("dimensions", [True, False, "64", 0, -1, 64.5, 64.0, [], {}])
-def test_other_dimensions_are_refused_with_the_allowed_form(dimensions):
-    error = _refused(dimensions=dimensions)
-    assert error.param == "dimensions"
-    assert "positive integer or null" in error.message
-
-
-@pytest.mark.parametrize("value", ["hex", "", "FLOAT", "bytes"])
-def test_an_unknown_encoding_is_refused_with_the_known_ones(value):
-    error = _refused(encoding_format=value)
-    assert error.param == "encoding_format"
-    assert '"float" or "base64"' in error.message
-
-
-@pytest.mark.parametrize(
-    ("fields", "truncate"),
-    [
-        ({}, None),
-        ({"truncate": "end"}, "end"),
-        ({"truncate": "start"}, "start"),
-        ({"truncate": "none"}, "none"),
-        ({"truncate": True}, "end"),
-        ({"truncate": False}, "none"),
-        ({"truncate": True, "truncation_side": "left"}, "start"),
-        ({"truncate": "end", "truncation_side": "left"}, "end"),
-        ({"truncation_side": "left"}, None),
-        ({"truncate_prompt_tokens": -1}, "end"),
-        ({"truncate_prompt_tokens": -1, "truncation_side": "right"}, "end"),
-        ({"truncate_prompt_tokens": -1, "truncation_side": "left"}, "start"),
-        ({"truncate_prompt_tokens": -1, "truncate": "start"}, "start"),
-    ],
+from polyvec.types import (
+    Embedding,
+    EmbedResult,
+    SparseVector,
 )
-def test_truncation_is_joined_from_three_fields(fields, truncate):
-    assert _request(**fields).truncate == truncate
-
-
-@pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"truncate": "END"}, "truncate"),
-        ({"truncate": 1}, "truncate"),
-        ({"truncate": {}}, "truncate"),
-        ({"truncate": "none", "truncate_prompt_tokens": -1}, "truncate"),
-        ({"truncate": False, "truncate_prompt_tokens": -1}, "truncate"),
-        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens"),
-        ({"truncate_prompt_tokens": 128}, "truncate_prompt_tokens"),
-        ({"truncate_prompt_tokens": "-1"}, "truncate_prompt_tokens"),
-        ({"truncation_side": "both"}, "truncation_side"),
-        ({"model": 5}, "model"),
-        ({"encoding_format": 5}, "encoding_format"),
-        ({"prompt_name": ["query"]}, "prompt_name"),
-        ({"priority": True}, "priority"),
-        ({"priority": 1.5}, "priority"),
-        ({"priority": 2**63}, "priority"),
-        ({"cache_salt": ""}, "cache_salt"),
-        ({"cache_salt": "s" * 129}, "cache_salt"),
-        ({"cache_salt": 7}, "cache_salt"),
-    ],
-)
-def test_a_field_that_cannot_be_honoured_is_refused_by_name(fields, param):
-    error = _refused(**fields)
-    assert error.param == param
-    assert param in error.message
-
-
-def test_extensions_reach_the_request():
-    request = _request(prompt_name="query", priority=-5, cache_salt="tenant")
-    assert (request.prompt_name, request.priority, request.cache_salt) == ("query", -5, "tenant")
-
-
-def test_null_means_absent_in_every_optional_field():
-    names = [
-        "model", "dimensions", "encoding_format", "user", "prompt_name", "truncate",
-        "truncate_prompt_tokens", "truncation_side", "priority", "cache_salt", "unknown",
-    ]  # fmt: skip
-    assert parse({"input": "a"} | dict.fromkeys(names)) == parse({"input": "a"})
-
-
-def test_user_and_unknown_fields_are_ignored():
-    assert _request(user=7, unknown={"a": 1}) == _request()
-
-
-@pytest.mark.parametrize("body", [[], "a", None, 5])
-def test_a_body_that_is_no_object_is_refused(body):
-    reply, answered = post("/v1/embeddings", body)
-    assert reply.status == 400
-    assert "JSON object" in answered["error"]["message"]
-
-
-# responses
+from tests.dialects.stub import CARD, ROWS, StubService, answer, post
 
 
 def test_base64_and_float_answers_hold_the_same_bits():
@@ -223,7 +36,8 @@ def test_base64_and_float_answers_hold_the_same_bits():
 def test_the_answer_is_in_request_order_with_usage():
     _, body = post("/v1/embeddings", {"input": ["a", "b", "c"]})
     assert [item["index"] for item in body["data"]] == [0, 1, 2]
-    assert body["usage"] == {"prompt_tokens": 15, "total_tokens": 15}
+    assert (body["usage"]["prompt_tokens"], body["usage"]["total_tokens"]) == (15, 15)
+    assert body["usage"]["completion_tokens"] == 0
     assert body["model"] == CARD.name
 
 
@@ -240,8 +54,8 @@ def test_overload_is_503_with_both_retry_headers():
     reply, body = post("/v1/embeddings", {"input": "a"}, service)
     assert reply.status == 503
     assert reply.headers == {"Retry-After": "3", "retry-after-ms": "2500"}
-    assert body["error"]["type"] == "server_error"
-    assert body["error"]["code"] == "overloaded"
+    assert body["error"]["type"] == "ServiceUnavailableError"
+    assert (body["error"]["code"], body["error"]["reason"]) == (503, "overloaded")
 
 
 def test_a_deterministic_failure_is_422_and_not_to_be_retried():
@@ -256,18 +70,21 @@ def test_an_error_repeats_its_message_for_other_clients():
     assert body["message"] == body["detail"] == body["error"]["message"]
 
 
-# models
+async def test_the_header_beats_the_bodys_request_id():
+    body = b'{"input": "a", "request_id": "mine"}'
+    for headers, expected in (({}, "embd-mine"), ({"x-request-id": "theirs"}, "embd-theirs")):
+        reply = await answer(
+            Call("POST", "/v1/embeddings", headers=headers, body=body), StubService()
+        )
+        assert orjson.loads(reply.body)["id"] == expected
 
 
-def test_models_are_listed_without_server_paths():
-    reply, body = get("/v1/models/", StubService(cards=(CARD, TEXT_CARD)))
-    assert [model["id"] for model in body["data"]] == [CARD.name, TEXT_CARD.name]
-    assert CARD.checkpoint.encode() not in reply.body
-
-
-def test_a_model_is_found_by_its_alias():
-    _, body = get(f"/v1/models/{CARD.aliases[0]}")
-    assert body["id"] == CARD.name
+async def test_the_path_of_a_deployment_names_the_model():
+    service = StubService()
+    path = f"/openai/deployments/{CARD.name}/embeddings"
+    call = Call("POST", path, query={"api-version": "x"}, body=b'{"input": "a", "model": "other"}')
+    assert (await answer(call, service)).status == 200
+    assert service.requests[0].model == CARD.name
 
 
 # Other outputs
@@ -277,21 +94,84 @@ def test_outputs_beside_the_dense_vector_come_under_their_own_names():
     sparse = SparseVector(np.array([3, 9]), np.array([0.5, 2.0], np.float32))
     tokens = np.array([[1, 0], [0, 1]], np.float32)
     embedding = Embedding(np.array([1.0], np.float32), 2, sparse=sparse, token_vectors=tokens)
-    reply = render(EmbedResult("m", (embedding,)), "float", request_id="1", created=1)
+    result = EmbedResult("m", (embedding,))
+    reply = render(result, PLAIN, request_id="1", created=1, is_lone=False)
     (item,) = orjson.loads(reply.body)["data"]
     assert item["embedding"] == [1.0]
     assert item["sparse_embedding"] == {"indices": [3, 9], "values": [0.5, 2.0]}
     assert item["token_embeddings"] == [[1.0, 0.0], [0.0, 1.0]]
 
 
+def test_a_model_of_token_vectors_answers_with_a_matrix():
+    class _TokenService(StubService):
+        async def embed(self, request):
+            self.requests.append(request)
+            vectors = np.array([[1, 0], [0, 1]], np.float32)
+            empty = np.zeros(0, np.float32)
+            return EmbedResult("m", (Embedding(empty, 2, token_vectors=vectors),))
+
+    service = _TokenService(cards=(replace(CARD, outputs=("tokens",)),))
+    _, body = post("/v1/embeddings", {"input": "a"}, service)
+    assert body["data"][0]["embedding"] == [[1.0, 0.0], [0.0, 1.0]]
+    assert service.requests[0].outputs == ("tokens",)
+    _, body = post("/v1/embeddings", {"input": "a", "outputs": ["tokens"]}, service)
+    assert body["data"][0]["token_embeddings"] == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_a_classifier_gives_no_embeddings_and_says_what_it_gives():
+    service = StubService(cards=(replace(CARD, outputs=("score",)),))
+    reply, body = post("/v1/embeddings", {"input": "a"}, service)
+    assert reply.status == 400
+    assert body["message"] == (
+        "Unsupported task: 'embed' Supported tasks: ['classify'] (parameter=task)"
+    )
+
+
+# Prompts
+
+
+class _PromptService(StubService):
+    """Knows one prompt."""
+
+    async def embed(self, request):
+        name = request.prompt_name or request.task
+        if name not in (None, "query"):
+            raise PromptNotFoundError("no", param="prompt_name", name=name, known=("query",))
+        return await super().embed(request)
+
+
+@pytest.mark.parametrize("field", ["input_type", "prompt_name"])
+def test_coheres_input_types_are_ignored_where_there_is_no_prompt_for_them(field):
+    service = _PromptService()
+    for word in ("search_document", "clustering", "image"):
+        reply, _ = post("/v1/embeddings", {"input": "a", field: word}, service)
+        assert reply.status == 200
+    assert {request.prompt_name for request in service.requests} == {None}
+
+
+def test_an_input_type_may_be_a_prompt_of_the_model():
+    service = _PromptService(cards=(replace(CARD, prompts={"query": "q: "}),))
+    reply, _ = post("/v1/embeddings", {"input": "a", "input_type": "query"}, service)
+    assert (reply.status, service.requests[0].prompt_name) == (200, "query")
+
+
+def test_any_other_input_type_is_refused_with_the_values_that_there_are():
+    service = _PromptService(cards=(replace(CARD, prompts={"query": "q: "}),))
+    reply, body = post("/v1/embeddings", {"input": "a", "input_type": "poem"}, service)
+    assert (reply.status, body["error"]["param"]) == (400, "input_type")
+    assert "query" in body["message"]
+    assert "search_document" in body["message"]
+
+
 def test_outputs_and_task_reach_the_service():
-    request = _request(outputs=["sparse", "dense", "sparse"], task="retrieval.query")
+    fields = {"outputs": ["sparse", "dense", "sparse"], "task": "retrieval.query"}
+    request = parse({"input": "a", **fields}).request
     assert request.outputs == ("sparse", "dense")
     assert request.task == "retrieval.query"
 
 
 @pytest.mark.parametrize("outputs", ["sparse", [], ["colbert"], [1], {}])
 def test_unknown_outputs_are_refused_with_the_known_ones(outputs):
-    error = _refused(outputs=outputs)
-    assert error.param == "outputs"
-    assert "'dense', 'sparse', 'tokens'" in error.message
+    with pytest.raises(InvalidInputError, match="'dense', 'sparse', 'tokens'") as caught:
+        parse({"input": "a", "outputs": outputs})
+    assert caught.value.param == "outputs"

@@ -1,111 +1,51 @@
-import numpy as np
-import orjson
+"""The doors that lead to several endpoints; the endpoints have tests of their own."""
+
+import asyncio
+from dataclasses import replace
+
 import pytest
 
-from polyvec.dialects.vllm import parse_rerank, parse_score
-from polyvec.errors import InvalidInputError
-from polyvec.types import Embedding, EmbedResult, SparseVector
-from tests.dialects.stub import StubService, post
+from polyvec.dialects._base import Call
+from tests.dialects.stub import CARD, StubService, answer, post
 
 
 @pytest.mark.parametrize(
-    ("first", "second"),
-    [("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2")],
-)
-def test_pairs_come_under_any_of_the_known_names(first, second):
-    request = parse_score({first: "q", second: ["a", {"text": "b"}, {"content": "c"}]})
-    assert request.queries == ("q",)
-    assert request.documents == ("a", "b", "c")
-
-
-@pytest.mark.parametrize(
-    ("body", "param"),
+    ("body", "start"),
     [
-        ({"documents": ["a"]}, "queries"),
-        ({"queries": "q", "documents": []}, "documents"),
-        ({"queries": ["a", 1], "documents": ["a", "b"]}, "queries[1]"),
-        ({"queries": "q", "documents": [None]}, "documents"),
-        ({"queries": "q", "documents": ["a"], "use_activation": 1}, "use_activation"),
-        (
-            {"queries": "q", "documents": ["a"], "truncate_prompt_tokens": 7},
-            "truncate_prompt_tokens",
-        ),
+        ({"input": "a"}, "embd-"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "embd-"),
+        ({"query": "q", "documents": ["a"]}, "score-"),
+        ({"queries": "q", "documents": ["a"]}, "score-"),
+        ({"text_1": "q", "text_2": ["a"]}, "score-"),
+        ({"data_1": "q", "data_2": ["a"]}, "score-"),
     ],
 )
-def test_a_score_that_cannot_be_read_names_its_field(body, param):
-    with pytest.raises(InvalidInputError) as caught:
-        parse_score(body)
-    assert caught.value.param == param
-
-
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({"documents": ["a"]}, "query"),
-        ({"query": "q"}, "documents"),
-        ({"query": "q", "documents": ["a"], "top_n": -1}, "top_n"),
-        ({"query": "q", "documents": ["a"], "top_n": "1"}, "top_n"),
-        ({"query": "q", "documents": ["a"], "return_documents": 1}, "return_documents"),
-    ],
-)
-def test_a_rerank_that_cannot_be_read_names_its_field(body, param):
-    with pytest.raises(InvalidInputError) as caught:
-        parse_rerank(body)
-    assert caught.value.param == param
-
-
-def test_reranking_sorts_by_score_and_returns_all_without_a_limit():
-    _, body = post("/rerank", {"query": "q", "documents": ["1", "333", "22"], "top_n": 0})
-    assert [result["index"] for result in body["results"]] == [1, 2, 0]
-    scores = [result["relevance_score"] for result in body["results"]]
-    assert scores == sorted(scores, reverse=True)
-
-
-def test_texts_can_be_left_out_of_a_ranking():
-    _, body = post("/rerank", {"query": "q", "documents": ["1"], "return_documents": False})
-    assert "document" not in body["results"][0]
-
-
-def test_logits_are_asked_for_without_the_activation():
-    assert (
-        parse_score({"queries": "q", "documents": "d", "use_activation": False}).activate is False
-    )
-    assert parse_score({"queries": "q", "documents": "d"}).activate is True
-
-
-class _Service(StubService):
-    async def embed(self, request):
-        self.requests.append(request)
-        found = {
-            ("sparse",): Embedding(
-                np.zeros(0, np.float32),
-                2,
-                sparse=SparseVector(np.array([4]), np.array([0.5], np.float32)),
-            ),
-            ("tokens",): Embedding(
-                np.zeros(0, np.float32), 2, token_vectors=np.ones((2, 1), np.float32)
-            ),
-            ("score",): Embedding(np.zeros(0, np.float32), 2, scores=np.ones(1, np.float32)),
-        }[request.outputs]
-        return EmbedResult("m", (found,))
-
-
-@pytest.mark.parametrize(
-    ("task", "data"),
-    [
-        ("sparse_embed", {"indices": [4], "values": [0.5]}),
-        ("token_embed", [[1.0], [1.0]]),
-        ("classify", [1.0]),
-    ],
-)
-def test_pooling_gives_the_output_of_its_task(task, data):
-    reply, body = post("/pooling", {"input": "a", "task": task}, _Service())
+def test_the_fields_of_an_invocation_say_what_it_is(body, start):
+    reply, answered = post("/invocations", body)
     assert reply.status == 200
-    assert body["data"] == [{"index": 0, "object": "pooling", "data": data}]
+    assert answered["id"].startswith(start)
 
 
-def test_an_unknown_task_is_refused_with_the_known_ones():
-    reply, body = post("/pooling", {"input": "a", "task": "plugin"})
+@pytest.mark.parametrize(
+    ("output", "start"), [("dense", "embd-"), ("score", "classify-"), ("sparse", "pooling-")]
+)
+def test_inputs_of_an_invocation_become_what_the_model_makes(output, start):
+    service = StubService(cards=(replace(CARD, outputs=(output,)),))
+    _, answered = post("/invocations", {"input": "a"}, service)
+    assert answered["id"].startswith(start)
+    assert service.requests[0].outputs == (output,)
+
+
+def test_an_invocation_of_nothing_names_the_fields():
+    reply, answered = post("/invocations", {"model": CARD.name, "input": None})
     assert reply.status == 400
-    assert body["error"]["message"].startswith("Unsupported task: 'plugin' Supported tasks: [")
-    assert orjson.loads(reply.body)["error"]["param"] == "task"
+    assert answered["message"].startswith("Cannot find suitable handler for request.")
+    assert "queries with documents" in answered["message"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(("is_up", "status"), [(True, 200), (False, 503)])
+def test_a_ping_tells_whether_the_model_is_ready(method, is_up, status):
+    reply = asyncio.run(answer(Call(method, "/ping"), StubService(is_up=is_up)))
+    assert reply.status == status
+    assert bool(reply.body) == (status != 200)

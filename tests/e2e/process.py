@@ -93,7 +93,10 @@ def run_cli(
 
 @contextmanager
 def running(
-    *arguments: str, environ: Mapping[str, str] | None = None, port: str | None = "0"
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    port: str | None = "0",
+    python: str = sys.executable,
 ) -> Iterator[ServerProcess]:
     """Run ``polyvec serve ARGUMENTS`` until the block ends, whatever happens in it.
 
@@ -101,6 +104,7 @@ def running(
         arguments: Of ``polyvec serve``.
         environ: Variables beside this process's own.
         port: Value of ``--port``, or None for no such flag.
+        python: Interpreter whose packages have polyvec.
 
     Raises:
         AssertionError: It ended or kept silent instead of getting ready, or did not stop; the
@@ -111,7 +115,7 @@ def running(
         log = Path(folder) / "stderr"
         with log.open("w") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "polyvec", "serve", *arguments, *flags],
+                [python, "-m", "polyvec", "serve", *arguments, *flags],
                 env=environment(environ),
                 stdout=subprocess.PIPE,
                 stderr=stderr,

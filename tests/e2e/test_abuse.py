@@ -134,16 +134,24 @@ async def sent(
         return await http.post(server.url + path, content=raw, headers=headers)
 
 
+OPENAI_TYPES = {
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    404: "NotFoundError",
+    413: "RequestEntityTooLarge",
+    422: "UnprocessableEntityError",
+}
+
+
 def assert_openai_error(
     answer: httpx2.Response, status: int, code: str, param: str | None = None
 ) -> None:
     assert answer.status_code == status, answer.text[:500]
     body = answer.json()
     error = body["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    assert (error["code"], error["param"]) == (code, param), error
-    kind = "authentication_error" if status == 401 else "invalid_request_error"
-    assert error["type"] == kind
+    assert set(error) == {"message", "type", "param", "code", "reason"}
+    assert (error["code"], error["reason"], error["param"]) == (status, code, param), error
+    assert error["type"] == OPENAI_TYPES[status]
     assert body["detail"] == body["message"] == error["message"]
     assert_tells_no_secrets(answer)
 
@@ -177,10 +185,10 @@ DEMO = {"model": "polyvec-demo"}
         pytest.param({**DEMO, "input": {"a": 1}}, 400, "invalid_type", "input", id="object"),
         pytest.param({**DEMO, "input": ["a", 1]}, 400, "invalid_type", "input[1]", id="mixed"),
         pytest.param({**DEMO, "input": [None]}, 400, "invalid_type", "input[0]", id="null"),
-        pytest.param({**DEMO, "input": [-1]}, 400, "invalid_value", "input[0]", id="token -1"),
-        pytest.param({**DEMO, "input": [10**9]}, 400, "invalid_value", "input", id="token 1e9"),
+        pytest.param({**DEMO, "input": [-1]}, 400, "invalid_token_id", "input[0]", id="token -1"),
+        pytest.param({**DEMO, "input": [10**9]}, 400, "invalid_token_id", "input", id="token 1e9"),
         pytest.param({"model": 5, "input": "a"}, 400, "invalid_type", "model", id="model 5"),
-        pytest.param({**DEMO, "input": "a", "dimensions": "x"}, 400, "invalid_value", "dimensions",
+        pytest.param({**DEMO, "input": "a", "dimensions": "x"}, 400, "invalid_type", "dimensions",
                      id="dimensions"),
         pytest.param([1, 2], 400, "invalid_type", None, id="array"),
         pytest.param(b'{"input": "a"', 400, "invalid_json", None, id="cut JSON"),

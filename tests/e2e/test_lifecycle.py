@@ -138,7 +138,7 @@ def test_served_names_replace_the_path(tmp_path: Path) -> None:
     with running(str(folder), "--served-model-name", "tiny,also-tiny") as server:
         assert str(tmp_path) not in server.ready_line
         models = httpx2.get(server.url + "/v1/models", trust_env=False)
-        assert [model["id"] for model in models.json()["data"]] == ["tiny"]
+        assert [model["id"] for model in models.json()["data"]] == ["tiny", "also-tiny"]
         assert str(tmp_path) not in models.text
         first = embedding(server, {"model": "tiny", "input": "red cat"})
         assert embedding(server, {"model": "also-tiny", "input": "red cat"}) == first

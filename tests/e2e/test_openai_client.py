@@ -133,14 +133,17 @@ def test_native_dimensions_are_accepted(client: openai.OpenAI) -> None:
 def test_other_dimensions_are_a_bad_request(client: openai.OpenAI, dimensions: int) -> None:
     with pytest.raises(openai.BadRequestError) as raised:
         embed(client, "hello world", dimensions=dimensions)
-    assert (raised.value.code, raised.value.param) == ("invalid_value", "dimensions")
+    error = body_of(raised.value)
+    assert (error["code"], error["reason"]) == (400, "invalid_dimensions")
+    assert (error["param"], error["allowed"]) == ("dimensions", [384])
     assert "does not support matryoshka representation" in body_of(raised.value)["message"]
 
 
 def test_unknown_model_is_not_found(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
         client.embeddings.create(model="text-embedding-3-small", input="hello")
-    assert raised.value.code == "model_not_found"
+    assert body_of(raised.value)["reason"] == "model_not_found"
+    assert "minilm" in body_of(raised.value)["message"]
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("text-embedding-3-small")
 
@@ -148,7 +151,7 @@ def test_unknown_model_is_not_found(client: openai.OpenAI) -> None:
 def test_too_long_text_is_a_bad_request_of_its_own_code(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as raised:
         embed(client, ["short", "word " * 300])
-    assert raised.value.code == "context_length_exceeded"
+    assert body_of(raised.value)["reason"] == "context_length_exceeded"
     assert raised.value.param == "input[1]"
     assert "256" in body_of(raised.value)["message"]
 
@@ -201,6 +204,6 @@ def test_model_may_be_missing(minilm_server: ServerProcess) -> None:
 
 
 def test_unknown_fields_are_ignored(client: openai.OpenAI) -> None:
-    extra = {"input_type": "query", "future": {"a": [1, None]}, "user": "me"}
+    extra = {"input_type": "search_query", "future": {"a": [1, None]}, "user": "me"}
     rows = embed(client, "hello world", extra_body=extra)
     assert rows.tobytes() == embed(client, "hello world").tobytes()

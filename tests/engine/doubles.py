@@ -49,7 +49,12 @@ class WordTokenizer:
         self.calls.append(list(texts))
         return [np.array(self._ids(text), np.int64) for text in texts]
 
+    def bare(self) -> "WordTokenizer":
+        return WordTokenizer(special=False)
+
     def truncate(self, ids: np.ndarray, limit: int, side: str) -> np.ndarray:
+        if not self.ends[0] or limit < 3:
+            return ids[:limit] if side == "end" else ids[len(ids) - limit :]
         body, kept = ids[1:-1], limit - 2
         body = body[:kept] if side == "end" else body[len(body) - kept :]
         return np.concatenate([ids[:1], body, ids[-1:]])

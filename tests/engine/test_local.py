@@ -4,10 +4,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polyvec.engine.local import LocalService, Served, card_of
+from polyvec.checkpoints.chat_template import ChatTemplate
+from polyvec.engine.local import LocalService, card_of
+from polyvec.engine.served import Served
 from polyvec.errors import ConfigError, ModelNotFoundError
 from polyvec.types import EmbedRequest, Input, ModelCard, Text
-from tests.engine.doubles import FakeRunner, expected_row, ids, make_engine, make_model
+from tests.engine.doubles import (
+    VOCAB,
+    FakeRunner,
+    expected_row,
+    ids,
+    make_engine,
+    make_model,
+    make_text_rules,
+)
 
 NAMES = {
     "org/Mini-LM": ("mini", "small"),
@@ -99,6 +109,17 @@ def test_a_card_without_a_text_tower_has_no_text_length() -> None:
     model = make_model(text=None)
     found = card_of(model, FakeRunner(), name="n", aliases=(), backend="b", created=0)
     assert found.max_input_tokens is None
+
+
+def test_a_card_tells_of_templates_labels_and_pairs() -> None:
+    rules = make_text_rules(chat_template=ChatTemplate("{{ 1 }}", origin="file"))
+    head: Any = SimpleNamespace(dimensions=1)
+    model = make_model(text=rules, heads={"score": head}, labels=("yes",))
+    found = card_of(model, FakeRunner(), name="n", aliases=(), backend="b", created=0)
+    assert (found.has_chat_template, found.labels, found.is_pair_model) == (True, ("yes",), True)
+    assert found.vocab_size == VOCAB
+    plain = card("name", ())
+    assert (plain.has_chat_template, plain.labels, plain.is_pair_model) == (False, (), False)
 
 
 def test_models_are_listed_in_serving_order() -> None:

@@ -6,7 +6,8 @@ import pytest
 from polyvec.engine.options import EngineOptions
 from polyvec.errors import ConfigError
 
-LIMITS = [option.name for option in fields(EngineOptions) if option.name != "truncate"]
+WORDS = ("truncate", "fuse", "token_ids")
+LIMITS = [option.name for option in fields(EngineOptions) if option.name not in WORDS]
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -27,7 +28,10 @@ def test_zero_turns_a_habit_off(name: str) -> None:
     assert getattr(EngineOptions(**{name: 0}), name) == 0
 
 
-def test_an_unknown_truncation_is_refused() -> None:
-    wrong: Any = "middle"
-    with pytest.raises(ConfigError, match="end, start or none"):
-        EngineOptions(truncate=wrong)
+@pytest.mark.parametrize("name", WORDS)
+def test_an_unknown_word_is_refused_naming_the_known_ones(name: str) -> None:
+    known = {"truncate": "end, start or none", "fuse": "none or mean"}
+    wrong: Any = {name: "middle"}
+    with pytest.raises(ConfigError, match=known.get(name, "auto, model or cl100k")) as caught:
+        EngineOptions(**wrong)
+    assert caught.value.param == name

@@ -70,6 +70,30 @@ async def test_one_request_gets_dense_sparse_and_token_vectors_of_each_text() ->
         await engine.close()
 
 
+@pytest.mark.parametrize(
+    ("has_module", "asked", "is_unit"),
+    [
+        (True, None, True),
+        (True, False, False),
+        (False, None, False),
+        (False, True, True),
+    ],
+)
+async def test_the_states_of_tokens_are_normalised_as_the_vector_is(
+    *, has_module: bool, asked: bool | None, is_unit: bool
+) -> None:
+    model = make_model(normalize=has_module)
+    engine = Engine(model, OutputsRunner(), EngineOptions(), MediaPolicy(), InProcess())
+    await engine.start()
+    try:
+        (result,) = await engine.embed(ask("w7", outputs=("tokens",), normalize=asked))
+    finally:
+        await engine.close()
+    assert result.token_vectors is not None
+    norms = np.linalg.norm(result.token_vectors, axis=1)
+    assert bool(np.allclose(norms, 1, atol=1e-6)) is is_unit
+
+
 async def test_a_request_for_sparse_alone_has_no_dense_vector() -> None:
     engine = await started()
     try:

@@ -65,9 +65,15 @@ def test_native_and_matryoshka_lengths_are_allowed(dimensions: int | None) -> No
 
 @pytest.mark.parametrize("dimensions", [0, -1, 3, 16])
 def test_other_lengths_are_refused_naming_the_allowed_ones(dimensions: int) -> None:
-    with pytest.raises(InvalidInputError, match=r"allows 2, 4, 8$") as caught:
+    with pytest.raises(InvalidInputError, match=r"dimensions \[2, 4, 8\], got") as caught:
         check_dimensions(dimensions, native=8, matryoshka=(2, 4), model="m")
     assert caught.value.param == "dimensions"
+
+
+def test_where_every_length_is_allowed_the_error_gives_their_range() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        check_dimensions(5, native=4, matryoshka=(1, 2, 3), model="mrl")
+    assert caught.value.message == "Model 'mrl' only supports dimensions in range [1, 4], got 5."
 
 
 def test_a_model_without_shorter_lengths_refuses_them_in_vllms_words() -> None:

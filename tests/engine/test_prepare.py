@@ -22,13 +22,14 @@ from polyvec.types import (
     FrameSampling,
     FramesManifest,
     Image,
-    Input,
     Part,
     Text,
     Video,
 )
 from tests.engine.doubles import (
+    CLS,
     NUM_PATCHES,
+    SEP,
     VOCAB,
     WordTokenizer,
     ask,
@@ -67,7 +68,7 @@ def test_an_empty_text_gives_the_special_tokens() -> None:
 
 def test_a_text_without_any_token_is_refused() -> None:
     rules = make_text_rules(tokenizer=WordTokenizer(special=False))
-    with pytest.raises(InvalidInputError, match="no tokens") as caught:
+    with pytest.raises(InvalidInputError, match=r"^The decoder prompt cannot be empty$") as caught:
         prepared(ask("w10", ""), rules)
     assert caught.value.param == "input[1]"
 
@@ -186,21 +187,56 @@ def test_modalities_follow_the_wire_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [("a", "Text"), (b"p", "Image"), (Video(Bytes(b"")), "Video")]
+    ("content", "message"),
+    [
+        ("a", "^Text inputs are not supported by the active model"),
+        (b"p", "^mini is not a multimodal model$"),
+        (Video(Bytes(b"")), "^mini is not a multimodal model$"),
+    ],
 )
-def test_a_modality_without_a_tower_is_refused(content: Any, word: str) -> None:
-    model = make_model(text=None) if word == "Text" else make_model(image=None)
-    message = f"{word} inputs are not supported by the active model"
+def test_a_modality_without_a_tower_is_refused(content: Any, message: str) -> None:
+    model = make_model(text=None) if content == "a" else make_model(image=None)
     with pytest.raises(UnsupportedInputError, match=message) as caught:
-        kinds_of(ask(content), model)
+        kinds_of(ask(content), model, "mini")
     assert caught.value.param == "input[0]"
 
 
-@pytest.mark.parametrize("num_parts", [0, 2])
-def test_an_input_has_exactly_one_part(num_parts: int) -> None:
-    item = Input((Text("a"),) * num_parts, "input[0]")
-    with pytest.raises(UnsupportedInputError, match=f"{num_parts} parts"):
-        kinds_of(EmbedRequest(model=None, inputs=(item,)), make_model())
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"max_tokens": 4, "truncate": "end"}, [CLS, 101, 102, SEP]),
+        ({"max_tokens": 4, "truncate": "start"}, [CLS, 103, 104, SEP]),
+        ({"max_tokens": 6}, [CLS, 101, 102, 103, 104, SEP]),
+        ({"max_tokens": 99}, [CLS, 101, 102, 103, 104, SEP]),
+    ],
+)
+def test_a_request_may_want_shorter_texts(changes: Any, expected: list[int]) -> None:
+    (item,) = prepared(ask("w101 w102 w103 w104", **changes))
+    assert item.array.tolist() == expected
+
+
+def test_shorter_texts_hold_for_token_ids_and_a_longer_one_is_refused_without_truncation() -> None:
+    (item,) = prepared(ask((5, 6, 7), max_tokens=2, truncate="start"))
+    assert item.array.tolist() == [6, 7]
+    with pytest.raises(InputTooLongError) as caught:
+        prepared(ask("w101 w102 w103 w104", max_tokens=5))
+    assert (caught.value.length, caught.value.limit) == (6, 5)
+
+
+@pytest.mark.parametrize("side", ["end", "start"])
+def test_nothing_is_left_of_a_text_of_no_tokens(side: Any) -> None:
+    for content in ("w1 w2", (5, 6)):
+        with pytest.raises(InvalidInputError, match=r"^The decoder prompt cannot be empty$"):
+            prepared(ask(content, max_tokens=0, truncate=side))
+
+
+def test_texts_without_special_tokens_are_those_of_the_bare_tokenizer() -> None:
+    request = ask("w101 w102", add_special_tokens=False, prompt_name="query")
+    assert prepared(request)[0].array.tolist() == [7, 101, 102]
+    cut = ask("w101 w102", add_special_tokens=False, max_tokens=1, truncate="start")
+    assert prepared(cut)[0].array.tolist() == [102]
+    with pytest.raises(InvalidInputError, match=r"^The decoder prompt cannot be empty$"):
+        prepared(ask("", add_special_tokens=False))
 
 
 def test_a_picture_becomes_pixels_at_the_cost_of_its_patches() -> None:

@@ -57,6 +57,7 @@ def test_base64_in_every_tolerated_spelling_gives_the_same_bytes(text):
         f"data:image/png;base64,{STANDARD}",
         f"Data:IMAGE/PNG;charset=utf-8;BASE64,{URL_SAFE}",
         f"data:application/octet-stream;base64,{STANDARD.rstrip('=')}",
+        f"data:;base64,{STANDARD}",
         f"data:image/png;base64,{STANDARD.replace('+', '%2B').replace('=', '%3D')}",
         f"data:image/png;base64,\n{STANDARD}\n",
     ],
@@ -101,7 +102,7 @@ def test_a_data_uri_without_base64_is_refused(uri):
     assert refusal(DataUri(uri)).code == "invalid_base64"
 
 
-@pytest.mark.parametrize("kind", ["text/html", "video/jpeg", "", "application/pdf"])
+@pytest.mark.parametrize("kind", ["text/html", "video/jpeg", "application/pdf"])
 def test_a_data_uri_of_another_media_type_is_refused(kind):
     error = refusal(DataUri(f"data:{kind};base64,{STANDARD}"))
     assert error.code == "unsupported_image_format"

@@ -1,5 +1,6 @@
 """Tokenizer, prompts and end tokens: what the files say, what the operator says, and no guess."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,39 @@ def test_a_tokenizer_of_vocabulary_files_is_found(tmp_path: Path) -> None:
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in vocab))
     (folder / "tokenizer.json").unlink()
     assert ids_of(resolve(str(folder), MEAN), "the red cat!") == expected
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_registered_template_needs_a_vocabulary_with_its_tokens(
+    tmp_path: Path,
+    knows: bool,  # noqa: FBT001
+) -> None:
+    folder = tiny.make_bert(tmp_path)
+    if knows:
+        path = folder / "tokenizer.json"
+        tokenizer = Tokenizer.from_file(str(path))
+        names = tokenizer.get_vocab(with_added_tokens=False)
+        raw = json.loads(path.read_text())
+        for spare, token in zip(sorted(names)[-2:], ("<|im_start|>", "<|im_end|>"), strict=True):
+            raw["model"]["vocab"][token] = raw["model"]["vocab"].pop(spare)
+        path.write_text(json.dumps(raw))
+    options = ModelOptions(pooling="mean", chat_template="gme-qwen2-vl")
+    model = resolve(str(folder), options)
+    assert model.text is not None
+    assert (model.text.chat_template is not None) == knows
+    assert model.settings["chat_template"].origin == (
+        "--chat-template gme-qwen2-vl"
+        if knows
+        else "gme-qwen2-vl needs <|im_start|> <|im_end|>; an alias only"
+    )
+
+
+def test_the_operators_template_comes_before_the_checkpoints(tmp_path: Path) -> None:
+    folder = tiny.make_bert(tmp_path)
+    (folder / "chat_template.jinja").write_text("own")
+    for given, source in ((None, "own"), ("{{ 1 }}", "{{ 1 }}")):
+        rules = resolve(str(folder), ModelOptions(pooling="mean", chat_template=given)).text
+        assert rules is not None
+        assert rules.chat_template is not None
+        assert rules.chat_template.source == source
+        assert rules.template_tokens["cls_token"] == "[CLS]"

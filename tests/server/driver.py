@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from polyvec.dialects._registry import find_dialects
+from polyvec.errors import ModelNotFoundError
 from polyvec.server.app import App
 from polyvec.server.options import ServerOptions
 from polyvec.server.protocol import CANCELS_ON_DISCONNECT
@@ -53,6 +54,9 @@ class StubService:
                 raise
         return EmbedResult("stub", tuple(Embedding(VECTOR, 4) for _ in request.inputs))
 
+    async def reload(self) -> bool:
+        return False
+
     async def score(self, request: ScoreRequest) -> ScoreResult:
         if self.error is not None:
             raise self.error
@@ -61,6 +65,11 @@ class StubService:
 
     def models(self) -> tuple[ModelCard, ...]:
         return (CARD,)
+
+    def find(self, name: str | None) -> ModelCard:
+        if name not in (None, "", CARD.name):
+            raise ModelNotFoundError("not served", name=name or "", served=(CARD.name,))
+        return CARD
 
     def known_models(self) -> tuple[str, ...]:
         return ()

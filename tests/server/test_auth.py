@@ -7,7 +7,22 @@ from tests.server.driver import ask, make_app
 
 ROUTES = sorted(make_app().routes.owners)
 KEYS = ("first-key", "second-key")
+LOCKED = make_app(api_keys=KEYS)
 CLOSED = [(method, path) for method, path in ROUTES if path not in OPEN_PATHS]
+
+NO_KEYS = [
+    {},
+    {"authorization": ""},
+    {"authorization": "Bearer "},
+    {"authorization": "Bearer wrong"},
+    {"authorization": "Basic first-key"},
+    {"authorization": "Basic Zmlyc3Qta2V5"},  # first-key
+    {"authorization": "Basic Zmlyc3Qta2V5Og=="},  # first-key:
+    {"authorization": "Basic dXNlcjp3cm9uZw=="},  # user:wrong
+    {"authorization": "first-key"},
+    {"api-key": "wrong", "x-api-key": "first-key2"},
+    {"authorization": "Bearer caf\xe9"},
+]
 
 
 def at(path: str) -> str:
@@ -15,27 +30,13 @@ def at(path: str) -> str:
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"authorization": ""},
-        {"authorization": "Bearer "},
-        {"authorization": "Bearer wrong"},
-        {"authorization": "Basic first-key"},
-        {"authorization": "first-key"},
-        {"api-key": "wrong", "x-api-key": "first-key2"},
-        {"authorization": "Bearer caf\xe9"},
-    ],
-)
-async def test_route_without_a_good_key_is_401_before_its_body(
-    method: str, path: str, headers: dict[str, str]
-) -> None:
-    answer = await ask(make_app(api_keys=KEYS), method, at(path), body=b"{}", headers=headers)
-    assert (answer.status, answer.num_received) == (401, 0)
-    assert answer.headers["www-authenticate"] == "Bearer"
-    assert answer.headers["content-type"] == "application/json"
-    assert b"first-key" not in answer.body
+async def test_route_without_a_good_key_is_401_before_its_body(method: str, path: str) -> None:
+    for headers in NO_KEYS:
+        answer = await ask(LOCKED, method, at(path), body=b"{}", headers=headers)
+        assert (answer.status, answer.num_received) == (401, 0), headers
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.headers["content-type"] == "application/json"
+        assert b"first-key" not in answer.body
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,8 @@ async def test_route_without_a_good_key_is_401_before_its_body(
     [
         {"authorization": "Bearer first-key"},
         {"authorization": "bearer  second-key"},
+        {"authorization": "Basic dXNlcjpmaXJzdC1rZXk="},  # user:first-key
+        {"authorization": "basic OnNlY29uZC1rZXk="},  # :second-key
         {"api-key": "second-key"},
         {"x-api-key": "first-key"},
         {"authorization": "Bearer wrong", "x-api-key": "first-key"},
@@ -52,9 +55,16 @@ async def test_good_key_opens_the_model_list(headers: dict[str, str]) -> None:
     assert (await ask(make_app(api_keys=KEYS), "GET", "/v1/models", headers=headers)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/live", "/ready", "/health", "/health/"])
+@pytest.mark.parametrize("path", ["/live", "/ready", "/health", "/health/", "/ping"])
 async def test_probes_need_no_key(path: str) -> None:
     assert (await ask(make_app(api_keys=KEYS), "GET", path)).status == 200
+
+
+async def test_a_probe_path_of_the_operator_is_open_for_get_only() -> None:
+    app = make_app(api_keys=KEYS, health_route="/probe")
+    assert (await ask(app, "GET", "/probe")).status == 200
+    assert (await ask(app, "POST", "/probe", body=b"{}")).status == 401
+    assert (await ask(make_app(api_keys=KEYS), "GET", "/probe")).status == 401
 
 
 @pytest.mark.parametrize(

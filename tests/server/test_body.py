@@ -47,7 +47,7 @@ async def test_other_encodings_are_a_415_before_the_body(encoding: str) -> None:
 async def test_damaged_bodies_are_a_400(damaged: bytes) -> None:
     headers = {"content-encoding": "gzip"}
     answer = await ask(make_app(), "POST", "/v1/embeddings", body=damaged, headers=headers)
-    assert (answer.status, answer.json()["error"]["code"]) == (400, "invalid_body")
+    assert (answer.status, answer.json()["error"]["reason"]) == (400, "invalid_body")
 
 
 async def test_gzip_bomb_is_a_413() -> None:

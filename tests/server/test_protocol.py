@@ -137,8 +137,17 @@ async def test_slow_headers_are_a_408(start: Start, sent: bytes) -> None:
 
 
 async def test_silent_connection_is_closed_without_a_word(start: Start) -> None:
-    async with (await start(header_timeout_s=0.05)).connection() as client:
+    async with (await start(keep_alive_s=0.05)).connection() as client:
         assert await client.is_closed()
+
+
+async def test_silent_connection_may_wait_for_as_long_as_an_idle_one(start: Start) -> None:
+    running = await start(header_timeout_s=0.0)
+    async with running.connection() as silent, running.connection() as slow:
+        slow.writer.write(b"GET /li")
+        assert await slow.status() == 408  # all connections have been looked at
+        silent.writer.write(GET)
+        assert await silent.status() == 200
 
 
 async def test_slow_headers_after_a_request_are_a_408(start: Start) -> None:

@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from polyvec.backends._base import BackendOptions
 from polyvec.cli import main
-from polyvec.engine.load import RunOptions, ServedModel
+from polyvec.engine.load import RunOptions
 from polyvec.engine.options import EngineOptions
+from polyvec.engine.served import ServedModel
 from polyvec.errors import ConfigError
 from polyvec.media.policy import MediaPolicy
 from polyvec.models._resolve import ModelOptions

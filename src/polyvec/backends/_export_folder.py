@@ -30,6 +30,8 @@ _ROOT_FILES = (
     "sentencepiece.bpe.model",
     "spiece.model",
     "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
 )
 _ROOT_PATTERNS = ("sentence_*_config.json",)
 _FOLDER_FILES = ("config_sentence_transformers.json",)

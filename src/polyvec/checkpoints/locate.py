@@ -65,6 +65,13 @@ def locate(reference: str, *, revision: str | None = None) -> Path:
     return _cached(reference, revision) or _download(reference, revision)
 
 
+def is_local(reference: str, *, revision: str | None = None) -> bool:
+    """Whether `locate` answers without the network; also when all it has to say is an error."""
+    if reference == DEMO or (reference and Path(reference).expanduser().is_dir()):
+        return True
+    return not _is_hub_id(reference) or _cached(reference, revision) is not None
+
+
 def locate_clip_tokenizer() -> Path:
     """A folder with CLIP's tokenizer.json, for checkpoints that are published without it.
 

@@ -106,14 +106,30 @@ class TemplatePairs:
         }
         return [self._framed(ids[first], ids[second], limit, side) for first, second in pairs]
 
+    def spans(
+        self, pair: tuple[str, str], *, limit: int | None = None, side: Side = "end"
+    ) -> IntArray:
+        """Where each token of `encode` stands in its own text, (L, 2); -1 for special tokens."""
+        encodings = self._tokenizer.encode_batch(list(pair), add_special_tokens=False)
+        spans = [np.array(each.offsets, np.int64).reshape(-1, 2) for each in encodings]
+        first, second = self._cut(spans[0], spans[1], limit, side)
+        around = (self._frame.before, self._frame.between, self._frame.after)
+        before, between, after = (np.full((len(part.ids), 2), -1, np.int64) for part in around)
+        return np.concatenate([before, first, between, second, after])
+
     def _framed(
         self, first: IntArray, second: IntArray, limit: int | None, side: Side
     ) -> EncodedPair:
-        if limit is not None:
-            room = max(limit - self._frame.num_special, 0)
-            kept = longest_first(len(first), len(second), room)
-            first, second = cut(first, kept[0], side), cut(second, kept[1], side)
-        return self._frame.around(first, second)
+        return self._frame.around(*self._cut(first, second, limit, side))
+
+    def _cut(
+        self, first: IntArray, second: IntArray, limit: int | None, side: Side
+    ) -> tuple[IntArray, IntArray]:
+        if limit is None:
+            return first, second
+        room = max(limit - self._frame.num_special, 0)
+        kept = longest_first(len(first), len(second), room)
+        return cut(first, kept[0], side), cut(second, kept[1], side)
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +16,16 @@ import numpy as np
 import tokenizers
 from tokenizers import normalizers, pre_tokenizers
 
+from polyvec.checkpoints.control_tokens import RenderedReader
 from polyvec.checkpoints.pair_encoding import TemplatePairs
 from polyvec.checkpoints.text_cleaning import Cleaning
+from polyvec.checkpoints.token_spans import (
+    Spelled,
+    around_text,
+    joined,
+    read_spelled,
+    uncleaned,
+)
 from polyvec.checkpoints.vocabulary import tokenizer_of
 from polyvec.errors import CheckpointError
 from polyvec.types import IntArray
@@ -28,6 +37,8 @@ class Tokenizer:
     Attributes:
         vocab_size: Ids are below it, added tokens included.
         special_ids: Ids of control tokens.
+        control_tokens: Their spelling.
+        rendered: Gives what reads a chat template's texts.
         prefix: Special tokens that every text starts with, (P,).
         suffix: Special tokens that every text ends with, (S,).
     """
@@ -55,12 +66,14 @@ class Tokenizer:
             if token.special
         }
         self.special_ids = frozenset(controls)
-        self._control_tokens = tuple(controls.values())
+        self.control_tokens = tuple(controls.values())
         self._clean: Cleaning | None = None
-        _cut_spelled(tokenizer, self._control_tokens)
+        _cut_spelled(tokenizer, self.control_tokens)
         self._special_tokens = special_tokens
         self._end = _NO_IDS
-        self._marking: tokenizers.Tokenizer | None = None
+        # Made when they are needed; copies of this tokenizer share them.
+        self._marking_tokenizer = cache(partial(_marking, tokenizer))
+        self.rendered = cache(partial(RenderedReader, tokenizer, self.control_tokens))
         self.prefix, self.suffix = (
             _special_ends(tokenizer) if special_tokens else (_NO_IDS, _NO_IDS)
         )
@@ -146,6 +159,17 @@ class Tokenizer:
         ids = self._marking_tokenizer().encode(text, add_special_tokens=False).ids
         return np.array(ids, np.int64)
 
+    def bare(self) -> "Tokenizer":
+        """The same tokenizer, which puts no special tokens around texts."""
+        changed = copy(self)
+        changed._special_tokens = False  # noqa: SLF001
+        changed._end = changed.prefix = changed.suffix = _NO_IDS  # noqa: SLF001
+        return changed
+
+    def cleaned(self, text: str) -> str:
+        """A text as it is read."""
+        return text if self._clean is None else self._clean(text)
+
     def token_id(self, token: str) -> int | None:
         """Where the vocabulary has a token, or None."""
         found: int | None = self._tokenizer.token_to_id(token)
@@ -159,6 +183,41 @@ class Tokenizer:
         marking = self._marking_tokenizer()
         marks = self._marks(prompt)
         return [self._encode_marked(marking, marks, prompt, text) for text in self._cleaned(texts)]
+
+    def spell(
+        self, texts: Sequence[str], *, prompt: str = "", special: bool = True
+    ) -> list[Spelled]:
+        """The tokens of ``prompt`` + each text, spelled, with their places in it.
+
+        Args:
+            texts: As given.
+            prompt: Put before each; its control tokens are such.
+            special: Whether the special tokens are put around.
+        """
+        special_tokens = special and self._special_tokens
+        marks = self._marks(prompt)
+        if marks:
+            return [
+                self._spell_marked(prompt, marks, text, special=special_tokens) for text in texts
+            ]
+        whole = [prompt + text for text in texts]
+        cleaned = list(self._cleaned(whole))
+        found = self._spell(self._tokenizer, cleaned, special=special_tokens)
+        return [
+            self._spelled_end(uncleaned(tokens, clean, given), special=special)
+            for tokens, clean, given in zip(found, cleaned, whole, strict=True)
+        ]
+
+    def spell_ids(self, ids: Sequence[int] | IntArray) -> Spelled:
+        """Tokens that stand in no text; an id that the vocabulary lacks is spelled as nothing."""
+        numbers = [int(token) for token in ids]
+        spelled = [self._tokenizer.id_to_token(token) or "" for token in numbers]
+        return around_text(numbers, spelled)
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Ids of the vocabulary put together to a text."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text
 
     def prompt_length(self, prompt: str) -> int:
         """Leading tokens of a text that are its prompt's, special ones before it included.
@@ -214,15 +273,7 @@ class Tokenizer:
 
     def _marks(self, text: str) -> list[str]:
         """The vocabulary's control tokens that stand in a text."""
-        return [token for token in self._control_tokens if token in text]
-
-    def _marking_tokenizer(self) -> tokenizers.Tokenizer:
-        """A twin that reads control tokens; a second one, since that is state of a tokenizer."""
-        if self._marking is None:
-            twin = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
-            twin.encode_special_tokens = False
-            self._marking = twin
-        return self._marking
+        return [token for token in self.control_tokens if token in text]
 
     def _encode_marked(
         self, marking: tokenizers.Tokenizer, marks: Sequence[str], prompt: str, text: str
@@ -236,6 +287,39 @@ class Tokenizer:
         ids = marking.encode(prompt[:end], add_special_tokens=False).ids
         ids += self._tokenizer.encode(prompt[end:] + text, add_special_tokens=False).ids
         return np.concatenate([self.prefix, np.array(ids, np.int64), self.suffix])
+
+    def _spell(
+        self, tokenizer: tokenizers.Tokenizer, texts: Sequence[str], *, special: bool
+    ) -> list[Spelled]:
+        # Not the fast form, which leaves out the places.
+        encodings = tokenizer.encode_batch(list(texts), add_special_tokens=special)
+        return [
+            read_spelled(encoding, text, self.special_ids)
+            for encoding, text in zip(encodings, texts, strict=True)
+        ]
+
+    def _spell_marked(
+        self, prompt: str, marks: Sequence[str], text: str, *, special: bool
+    ) -> Spelled:
+        """See `_encode_marked`, whose cuts these are."""
+        marking = self._marking_tokenizer()
+        (clean,) = self._cleaned([text])
+        if not self._marks(clean):
+            (whole,) = self._spell(marking, [prompt + clean], special=special)
+            given, read = prompt + text, prompt + clean
+            return self._spelled_end(uncleaned(whole, read, given), special=special)
+        end = max(prompt.rindex(mark) + len(mark) for mark in marks)
+        (head,) = self._spell(marking, [prompt[:end]], special=False)
+        (tail,) = self._spell(self._tokenizer, [prompt[end:] + clean], special=False)
+        tail = uncleaned(tail, prompt[end:] + clean, prompt[end:] + text).moved(end)
+        if not special:
+            return joined([head, tail])
+        return joined([self.spell_ids(self.prefix), head, tail, self.spell_ids(self.suffix)])
+
+    def _spelled_end(self, spelled: Spelled, *, special: bool) -> Spelled:
+        if not (special and self._end.size):
+            return spelled
+        return joined([spelled, self.spell_ids(self._end)])
 
     def pairs(self) -> TemplatePairs:
         """Pairs of texts as tokenizer.json puts them together.
@@ -253,17 +337,28 @@ class Tokenizer:
             limit: Tokens to keep, special tokens included.
             side: Where to drop.
         """
-        if len(ids) <= limit:
-            return ids
-        kept = limit - len(self.prefix) - len(self.suffix)
+        return ids if len(ids) <= limit else ids[self.kept(len(ids), limit, side)]
+
+    def kept(self, length: int, limit: int, side: Literal["end", "start"]) -> IntArray:
+        """Places of the tokens that `truncate` keeps of ``length``, which is over ``limit``."""
+        places = np.arange(length)
+        first, last = len(self.prefix), length - len(self.suffix)
+        kept = limit - first - (length - last)
         if kept <= 0:
-            return ids[:limit]
-        body = ids[len(self.prefix) : len(ids) - len(self.suffix)]
+            return places[:limit]
+        body = places[first:last]
         body = body[:kept] if side == "end" else body[len(body) - kept :]
-        return np.concatenate([self.prefix, body, self.suffix])
+        return np.concatenate([places[:first], body, places[last:]])
 
 
 _NO_IDS: IntArray = np.zeros(0, np.int64)
+
+
+def _marking(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """A twin that reads control tokens; a second one, since that is state of a tokenizer."""
+    twin = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    twin.encode_special_tokens = False
+    return twin
 
 
 def _cut_spelled(tokenizer: tokenizers.Tokenizer, controls: Sequence[str]) -> None:

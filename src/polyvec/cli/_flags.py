@@ -1,9 +1,15 @@
 """Definitions → argparse flags, and back to the values that were really given."""
 
 import argparse
+import os
+import sys
 
+from polyvec.cli._foreign import add_foreign_flags
 from polyvec.config.definitions import DEFINITIONS, Definition
+from polyvec.config.foreign import meaning_of
+from polyvec.config.gather import gather
 from polyvec.config.load import Config, load_config
+from polyvec.config.repository import Repository
 
 _MIB = 1 << 20
 
@@ -11,9 +17,22 @@ _MIB = 1 << 20
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     """MODEL, ``--config`` and a flag for every setting that has one."""
     parser.add_argument(
-        "models", nargs="*", metavar="MODEL", help="folder, hub id or alias (default: polyvec-demo)"
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="folder, hub id or alias, or NAME=one of these (default: polyvec-demo)",
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with settings")
+    parser.add_argument(
+        "--config-path",
+        metavar="FILE",
+        help="config.json of a model repository of OpenVINO Model Server; looked at every second",
+    )
+    parser.add_argument(
+        "--model-repository-path",
+        metavar="DIR",
+        help="serve every model in this folder, by its path there, such as org/name",
+    )
     parser.add_argument(
         "--mmes",
         action="store_true",
@@ -24,6 +43,9 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     for definition in DEFINITIONS:
         if definition.flag is not None:
             _add_flag(parser, definition)
+    # With so many flags of so many servers, a shortened one could mean anything.
+    parser.allow_abbrev = False
+    add_foreign_flags(parser)
 
 
 def load_given(arguments: argparse.Namespace) -> Config:
@@ -33,16 +55,26 @@ def load_given(arguments: argparse.Namespace) -> Config:
         ConfigError: A setting is unknown or cannot be used.
     """
     flags = {
-        definition.key: given
+        definition.key: (given, f"--{definition.flag}")
         for definition in DEFINITIONS
         if (given := getattr(arguments, definition.key, None)) is not None
     }
-    return load_config(
-        models=arguments.models,
-        flags=flags,
-        file=arguments.config,
-        mmes_defaults=getattr(arguments, "mmes", False),
+    found = gather(
+        arguments.models,
+        flags,
+        meaning_of(arguments.foreign or ()),
+        Repository(arguments.config_path, arguments.model_repository_path),
     )
+    return load_config(
+        given=found, file=arguments.config, mmes_defaults=getattr(arguments, "mmes", False)
+    )
+
+
+def take_effect(config: Config) -> None:
+    """Say what was given in vain, and set the process's variables; before runtimes are imported."""
+    for note in config.notes:
+        print(f"polyvec: note: {note}", file=sys.stderr)
+    os.environ.update(config.variables)
 
 
 def _add_flag(parser: argparse.ArgumentParser, definition: Definition) -> None:

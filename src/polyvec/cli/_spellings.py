@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from polyvec.cli._foreign import folded
 from polyvec.errors import ConfigError
 
 _JSON_FLAGS = ("--hf-overrides", "--pooler-config", "--prompts")
@@ -46,7 +47,7 @@ def plain(argv: Sequence[str]) -> list[str]:
             )
     written = [f"{flag}={json.dumps(found)}" for flag, found in objects.items()]
     end = rest.index("--") if "--" in rest else len(rest)
-    return [*rest[:end], *written, *rest[end:]]
+    return folded([*rest[:end], *written, *rest[end:]])
 
 
 def _put(target: dict[str, Any], path: list[str], given: str, name: str) -> None:

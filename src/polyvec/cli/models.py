@@ -1,11 +1,14 @@
-"""``polyvec models``: what this build knows, and how one model would be served."""
+"""``polyvec models``: what this build knows, and how models would be served."""
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from polyvec.cli._flags import add_serve_flags, load_given
-from polyvec.errors import ConfigError
+from polyvec.cli._flags import add_serve_flags, load_given, take_effect
+
+if TYPE_CHECKING:
+    from polyvec.engine.load import RunOptions
+    from polyvec.engine.served import ServedModel
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,8 +20,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     known.set_defaults(run=_list)
     show = actions.add_parser(
         "show",
-        help="print how a model would be served, with the origin of every value",
-        description="Takes the arguments of serve; loads and checks the model, starts no server.",
+        help="print how models would be served, with the origin of every value",
+        description="Takes the arguments of serve; loads and checks the models, starts no server.",
     )
     show.add_argument("--json", action="store_true", help="print JSON")
     show.add_argument(
@@ -57,43 +60,55 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from polyvec.config.compose import compose
-    from polyvec.engine.load import backend_named, load_model
-    from polyvec.models._resolve import resolve
 
     config = load_given(arguments)
-    if len(config.models) != 1:
-        raise ConfigError("models show takes one MODEL", param="MODEL")
+    take_effect(config)
     plan = compose(config)
-    (wanted,) = plan.models
+    found = [_facts(wanted, plan.run, loads=not arguments.no_load) for wanted in plan.models]
+    if arguments.json:
+        print(json.dumps(found[0] if len(found) == 1 else found, indent=2))
+        return 0
+    for index, facts in enumerate(found):
+        if index:
+            print()
+        settings = facts.pop("settings")
+        width = max(map(len, [*facts, *settings]))
+        for name, value in facts.items():
+            print(f"{name:{width}}  {_short(value)}")
+        for name, shown in settings.items():
+            print(f"{name:{width}}  {_short(shown['value']):24} {shown['origin']}")
+    return 0
+
+
+def _facts(wanted: "ServedModel", run: "RunOptions", *, loads: bool) -> dict[str, Any]:
+    """What is known about a model: for people and for programs."""
+    from polyvec.engine.load import backend_named, load_model
+    from polyvec.engine.memory import estimated_bytes
+    from polyvec.models._resolve import resolve
+
     loaded: dict[str, Any] = {}
-    if arguments.no_load:
-        model = resolve(wanted.reference, wanted.options)
-    else:
-        model, runner = load_model(wanted, backend_named(plan.run.backend), plan.run)
+    if loads:
+        model, runner = load_model(wanted, backend_named(run.backend), run)
         loaded = {"device": runner.device, "dtype": runner.dtype}
-        runner.close()
-    facts: dict[str, Any] = {
+    else:
+        model, runner = resolve(wanted.reference, wanted.options), None
+    facts = {
         "name": wanted.name,
         "aliases": list(wanted.aliases),
         "checkpoint": model.checkpoint,
         "architecture": model.architecture,
         "modalities": list(model.modalities),
         "outputs": list(model.outputs),
+        "memory_mib": round(estimated_bytes(model, run.device.dtype) / (1 << 20)),
         **loaded,
+        "settings": {
+            name: {"value": setting.value, "origin": setting.origin}
+            for name, setting in model.settings.items()
+        },
     }
-    settings = {
-        name: {"value": setting.value, "origin": setting.origin}
-        for name, setting in model.settings.items()
-    }
-    if arguments.json:
-        print(json.dumps({**facts, "settings": settings}, indent=2))
-        return 0
-    width = max(map(len, [*facts, *settings]))
-    for name, value in facts.items():
-        print(f"{name:{width}}  {_short(value)}")
-    for name, shown in settings.items():
-        print(f"{name:{width}}  {_short(shown['value']):24} {shown['origin']}")
-    return 0
+    if runner is not None:
+        runner.close()
+    return facts
 
 
 def _short(value: Any) -> str:

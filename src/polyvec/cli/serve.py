@@ -5,8 +5,9 @@ import logging
 import os
 import threading
 
-from polyvec.cli._flags import add_serve_flags, load_given
+from polyvec.cli._flags import add_serve_flags, load_given, take_effect
 from polyvec.config.mmes import apply_proxy_exceptions
+from polyvec.config.stamp import stamp_of
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -23,6 +24,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _run(arguments: argparse.Namespace) -> int:
     config = load_given(arguments)
+    take_effect(config)
     logging.basicConfig(
         level=config.values["log.level"].value.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -30,11 +32,18 @@ def _run(arguments: argparse.Namespace) -> int:
     if config.values["media.trust_env_proxies"].value:
         apply_proxy_exceptions()
     # Imported after the settings are known to be right: it loads the runtimes.
-    from polyvec.config.compose import compose
+    from polyvec.config.compose import compose, model_of_table
+    from polyvec.engine.roster import ModelSource
     from polyvec.server.run import serve
 
     plan = compose(config)
-    serve(plan.models, plan.run, plan.server)
+    source = None
+    if config.lists:
+        source = ModelSource(
+            read=lambda: compose(load_given(arguments)).models,
+            stamp=lambda: stamp_of(config.lists),
+        )
+    serve(plan.models, plan.run, plan.server, source=source, model_of=model_of_table)
     if any(thread.name.startswith("polyvec-") for thread in threading.enumerate()):
         # A download that nobody waits for any more may go on for a minute.
         logging.shutdown()

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyvec.cli._flags import add_serve_flags, load_given
+from polyvec.cli._flags import add_serve_flags, load_given, take_effect
 from polyvec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _run(arguments: argparse.Namespace) -> int:
     config = load_given(arguments)
+    take_effect(config)
     if len(config.models) != 1:
         raise ConfigError("verify takes one MODEL", param="MODEL")
     from polyvec.config.compose import compose

@@ -14,10 +14,19 @@ POOLINGS = ("cls", "mean", "last", "max", "mean_sqrt_len", "weightedmean")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8", "int4", "int8-full")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUNCATIONS = ("end", "start", "none")
+TOKEN_IDS = ("auto", "model", "cl100k")
+FUSINGS = ("none", "mean")
 CONVERSIONS = ("auto", "embed", "classify", "none")
 RUNNERS = ("auto", "pooling")
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 URL_ACCESS = ("none", "public")
+_DTYPE_NAMES = {
+    "half": "float16",
+    "float": "float32",
+    "fp32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+}
 MIB = 1 << 20
 MAX_PORT = 65_535
 
@@ -75,14 +84,22 @@ def _server() -> tuple[Definition, ...]:
         Definition("server", "allowed_hosts", (), values.listing(text),
                    "only answer requests for these host names; any by default", "allowed-host",
                    is_list=True),
+        Definition("server", "admin_port", None, _port,
+                   "port on 127.0.0.1 where models are added, loaded and removed; none by default",
+                   "admin-port"),
         Definition("server", "root_path", "", values.path_prefix,
                    "prefix that a proxy puts before every path", "root-path"),
+        Definition("server", "predict_route", "", values.path_prefix,
+                   "one more path that is answered as /invocations is, and as /vertex where the "
+                   "body has instances"),
+        Definition("server", "health_route", "", values.path_prefix,
+                   "one more path that is answered as /ready is, without a key"),
         Definition("server", "limit_body_bytes", 64 * MIB, values.size_bytes,
                    "largest request body, also after decompression", "limit-body"),
         Definition("server", "limit_header_bytes", 32 * 1024, values.size_bytes,
                    "largest request line and headers together"),
         Definition("server", "header_timeout_s", 10.0, seconds,
-                   "time from a connection to complete headers"),
+                   "time from a first byte to complete headers"),
         Definition("server", "body_timeout_s", 30.0, seconds, "longest pause inside a body"),
         Definition("server", "keep_alive_s", 75.0, seconds,
                    "how long an idle connection stays open"),
@@ -90,7 +107,7 @@ def _server() -> tuple[Definition, ...]:
                    "how long requests may run on after a stop signal", "drain-timeout"),
         Definition("server", "access_log", True, values.switch, "log a line for each request",
                    "access-log", is_switch=True),
-        Definition("log", "level", "info", values.one_of(*LOG_LEVELS), "what is worth logging",
+        Definition("log", "level", "info", _log_level, "what is worth logging",
                    "log-level"),
     )  # fmt: skip
 
@@ -115,9 +132,19 @@ def _engine() -> tuple[Definition, ...]:
                    "batches of better priority that may overtake in a row"),
         Definition("engine", "cache_bytes", 0, values.size_bytes,
                    "memory for finished vectors, 0 for none", "cache-size"),
-        Definition("engine", "truncate", "none", values.one_of(*TRUNCATIONS),
+        Definition("engine", "truncate", "none", _truncate,
                    "which tokens of an over-long text to drop when a request does not say; "
                    "none refuses it", "truncate"),
+        Definition("engine", "token_ids", "auto", values.one_of(*TOKEN_IDS),
+                   "what token ids in requests are: the model's own, or OpenAI's cl100k, which is "
+                   "put back to text; auto reads those of OpenAI clients as cl100k unless they are "
+                   "evidently the model's", "token-ids"),
+        Definition("engine", "fuse", "none", values.one_of(*FUSINGS),
+                   "texts and pictures in one input of a two-tower model: none refuses them, mean "
+                   "is the mean of their vectors", "fuse"),
+        Definition("engine", "trust_request_chat_template", False, values.switch,
+                   "let requests bring chat templates of their own",
+                   "trust-request-chat-template", is_switch=True),
         Definition("engine", "self_test", True, values.switch,
                    "check every model at load: attention, batching, finite numbers", "self-test",
                    is_switch=True),
@@ -209,7 +236,7 @@ def _decoder() -> tuple[Definition, ...]:
 def _backend() -> tuple[Definition, ...]:
     return (
         Definition("backend", "name", "openvino", values.text, "runtime", "backend"),
-        Definition("backend", "device", "cpu", values.text,
+        Definition("backend", "device", "cpu", _device,
                    "where to run, such as cpu or GPU.1", "device"),
         Definition("backend", "dtype", "auto", _dtype,
                    "precision; auto is bfloat16 where the CPU has it, else float32; int8 and int4 "
@@ -227,6 +254,40 @@ def _backend() -> tuple[Definition, ...]:
         Definition("backend", "verify_precision", False, values.switch,
                    "compare reduced precisions with float32 at load", "verify-precision",
                    is_switch=True),
+    )  # fmt: skip
+
+
+def _residency() -> tuple[Definition, ...]:
+    return (
+        Definition("residency", "lazy", False, values.switch,
+                   "load a model by its first request instead of at the start", "lazy",
+                   is_switch=True),
+        Definition("residency", "unload_idle_s", 0.0, values.duration_s,
+                   "time without requests after which a model leaves memory, 0 for never",
+                   "unload-idle"),
+        Definition("residency", "memory_budget_bytes", 0, values.size_bytes,
+                   "memory of all models together, 0 for no limit; those that are not in use leave "
+                   "it, the least recently used first", "memory-budget"),
+        Definition("residency", "keep", (), values.listing(values.text),
+                   "model that never leaves memory once it is loaded; may be repeated", "keep",
+                   is_list=True),
+        Definition("residency", "watch_config_s", 0.0, values.duration_s,
+                   "how often to look whether the list of models has changed, 0 for never",
+                   "watch-config", ("file-system-poll-wait-seconds",)),
+    )  # fmt: skip
+
+
+def _model_residency() -> tuple[Definition, ...]:
+    return (
+        Definition("model", "lazy", None, values.switch,
+                   "whether its first request loads it; by default as for all models"),
+        Definition("model", "pinned", False, values.switch,
+                   "whether it never leaves memory once it is loaded"),
+        Definition("model", "unload_idle_s", None, values.duration_s,
+                   "time without requests after which it leaves memory, 0 for never; by default "
+                   "as for all models"),
+        Definition("model", "memory_bytes", None, values.size_bytes,
+                   "what it takes of the memory budget; estimated and measured by default"),
     )  # fmt: skip
 
 
@@ -255,7 +316,11 @@ def _model() -> tuple[Definition, ...]:
                    is_list=True),
         Definition("model", "architecture", None, text,
                    "class name to use instead of the one in config.json", "architecture"),
+        Definition("model", "chat_template", None, text,
+                   "template for conversations: a file, Jinja itself, or gme-qwen2-vl; by default "
+                   "the checkpoint's", "chat-template"),
         *_as_vllm_has_them(),
+        *_model_residency(),
     )  # fmt: skip
 
 
@@ -278,13 +343,34 @@ def _as_vllm_has_them() -> tuple[Definition, ...]:
 
 
 def _pooling(value: Any) -> Any:
-    """In any case, as OpenVINO Model Server and vLLM write it."""
-    return values.one_of(*POOLINGS)(value.lower() if isinstance(value, str) else value)
+    """In any case, as OpenVINO Model Server and vLLM write it; TEI's and Infinity's names too."""
+    word = value.lower() if isinstance(value, str) else value
+    if word == "auto":
+        return None
+    return values.one_of(*POOLINGS)({"last-token": "last", "lasttoken": "last"}.get(word, word))
 
 
 def _dtype(value: Any) -> Any:
-    """Takes vLLM's other names too."""
-    return values.one_of(*DTYPES)({"half": "float16", "float": "float32"}.get(str(value), value))
+    """Takes others' names too."""
+    return values.one_of(*DTYPES)(_DTYPE_NAMES.get(str(value).lower(), value))
+
+
+def _device(value: Any) -> Any:
+    """``auto`` is the CPU, which every machine has."""
+    device = values.text(value)
+    return "cpu" if device.lower() == "auto" else device
+
+
+def _truncate(value: Any) -> Any:
+    """Also true or false, as OpenVINO Model Server has it."""
+    word = str(value).lower()
+    return values.one_of(*TRUNCATIONS)({"true": "end", "false": "none"}.get(word, value))
+
+
+def _log_level(value: Any) -> Any:
+    """In any case; what others call finer or coarser is the nearest of ours."""
+    word = str(value).lower()
+    return values.one_of(*LOG_LEVELS)({"trace": "debug", "critical": "error"}.get(word, word))
 
 
 def _port(value: Any) -> int:
@@ -303,6 +389,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     *_media(),
     *_decoder(),
     *_backend(),
+    *_residency(),
     *_model(),
 )
 BY_KEY = {definition.key: definition for definition in DEFINITIONS}

@@ -5,13 +5,17 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from polyvec.config import mmes
+from polyvec.config import hosting, mmes
 from polyvec.config.definitions import BY_KEY, BY_VARIABLE, DEFINITIONS, Definition
+from polyvec.config.foreign import meaning_of
+from polyvec.config.gather import Gathered, gather
+from polyvec.config.repository import Repository
 from polyvec.config.values import listing, switch, text
+from polyvec.config.variables import given_variables
 from polyvec.errors import ConfigError
 
 DEFAULT_MODEL = "polyvec-demo"
@@ -44,11 +48,13 @@ class ModelSettings:
         reference: Folder, hub id or alias.
         origin: Where the reference came from.
         values: Settings of section ``model`` by field name.
+        is_optional: A server starts without it if it cannot be loaded.
     """
 
     reference: str
     origin: str
     values: Mapping[str, Value]
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +64,16 @@ class Config:
     Attributes:
         values: Settings of all sections but ``model``, by dotted key.
         models: In serving order; the first answers requests that name none.
+        lists: Files and folders that the list of models was read from.
+        variables: Of the process, to be set before models are loaded.
+        notes: What was given and has no effect.
     """
 
     values: Mapping[str, Value]
     models: tuple[ModelSettings, ...]
+    lists: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def section(self, name: str) -> dict[str, Any]:
         """Field name → value of one section, ready for its options class."""
@@ -78,6 +90,9 @@ class _Sources:
 
     found: dict[str, Value] = field(default_factory=dict)
     models: list[tuple[str, str, dict[str, Value]]] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
+    are_optional: bool = False
+    variables: dict[str, str] = field(default_factory=dict)
 
     def put(self, definition: Definition, raw: Any, origin: str) -> None:
         self.found[definition.key] = Value(_parsed(definition, raw, origin), origin)
@@ -87,17 +102,20 @@ def load_config(
     *,
     models: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
+    given: Gathered | None = None,
     file: str | None = None,
     environ: Mapping[str, str] | None = None,
     mmes_defaults: bool = False,
 ) -> Config:
     """Read all sources: flags win over variables, those over the file.
 
-    Variables of Multimodal Embedding Serving come last, before the defaults.
+    Variables of Multimodal Embedding Serving and of hosting platforms come last, before the
+    defaults.
 
     Args:
-        models: MODEL arguments of the command line.
+        models: MODEL arguments of the command line, as references or as NAME=reference.
         flags: Dotted key → text of every flag that was given.
+        given: In place of both: a command line with flags of other servers too.
         file: TOML file; the variable POLYVEC_CONFIG names one otherwise.
         environ: Variables; the process's own by default.
         mmes_defaults: Whether defaults are those of a container of Multimodal Embedding Serving;
@@ -112,19 +130,62 @@ def load_config(
     if mmes_defaults or _is_on(environ, MMES_VARIABLE):
         for key, raw in mmes.defaults().items():
             sources.put(BY_KEY[key], raw, "--mmes")
-    _read_mmes(environ, sources)
+    _read_foreign(environ, sources)
     path = file or environ.get(CONFIG_VARIABLE)
     if path:
+        sources.lists = [path]
         _read_file(Path(path), sources)
     _read_environ(environ, sources)
-    for key, raw in (flags or {}).items():
-        sources.put(BY_KEY[key], raw, f"--{BY_KEY[key].flag}")
-    given = [(reference, "command line") for reference in models]
-    if given:
-        sources.models = [(reference, origin, {}) for reference, origin in given]
-    if not sources.models:
+    given = given or _plain(models, flags or {})
+    for key, (raw, origin) in given.settings.items():
+        sources.put(BY_KEY[key], raw, origin)
+    if given.repository.lists:
+        _read_repository(given.repository, sources)
+    if given.models:
+        sources.models = [_own(reference, own) for reference, own in given.models]
+        sources.are_optional, sources.lists = False, []
+    sources.variables.update(given.variables)
+    if not sources.models and not sources.are_optional:
         sources.models = [(DEFAULT_MODEL, "default", {})]
-    return _combine(sources)
+    return replace(_combine(sources), notes=given.notes)
+
+
+def _plain(models: Iterable[str], flags: Mapping[str, Any]) -> Gathered:
+    return Gathered(
+        models=tuple((reference, {}) for reference in models),
+        settings={key: (raw, f"--{BY_KEY[key].flag}") for key, raw in flags.items()},
+    )
+
+
+def _own(reference: str, own: Mapping[str, tuple[Any, str]]) -> tuple[str, str, dict[str, Value]]:
+    """A model of the command line with what was said of it alone."""
+    reference, origin, values = _named(reference, "command line")
+    for key, (raw, where) in own.items():
+        definition = BY_KEY[key]
+        values[definition.name] = Value(_parsed(definition, raw, where), where)
+    return reference, origin, values
+
+
+def _named(given: str, origin: str) -> tuple[str, str, dict[str, Value]]:
+    """A reference, or NAME=reference; what is a folder is a reference whatever its name."""
+    name, equals, reference = given.partition("=")
+    if not equals or Path(given).expanduser().is_dir():
+        return given, origin, {}
+    if not name or not reference:
+        raise ConfigError(f"{given!r} is neither a model nor NAME=model", param="MODEL")
+    return reference, origin, {"served_model_name": Value((name,), origin)}
+
+
+def _read_repository(repository: Repository, sources: _Sources) -> None:
+    sources.models = [
+        (one.folder, origin, {"served_model_name": Value((one.name,), origin)})
+        for one, origin in repository.models()
+    ]
+    sources.are_optional, sources.lists = True, list(repository.lists)
+    watched = BY_KEY["residency.watch_config_s"]
+    if repository.config_file is not None and watched.key not in sources.found:
+        # As often as the server does that these lists are of.
+        sources.put(watched, 1, f"{repository.config_file}")
 
 
 def _read_file(path: Path, sources: _Sources) -> None:
@@ -150,23 +211,38 @@ def _read_file(path: Path, sources: _Sources) -> None:
 def _read_models(path: Path, tables: Any, sources: _Sources) -> None:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{path}: models are tables of an array: [[model]]", param="model")
-    models: list[tuple[str, str, dict[str, Value]]] = []
-    for table in tables:
-        if not isinstance(table.get("checkpoint"), str):
-            raise ConfigError(
-                f"{path}: every [[model]] needs a checkpoint: a folder or hub id", param="model"
-            )
-        rest = {key: raw for key, raw in table.items() if key != "checkpoint"}
-        found = {
-            definition.name: Value(_parsed(definition, raw, origin), origin)
-            for definition, raw, origin in _entries(path, "model", rest)
-        }
-        models.append((table["checkpoint"], f"{path}", found))
-    sources.models = models
+    sources.models = [_model_table(f"{path}", table) for table in tables]
+
+
+def _model_table(where: str, table: Mapping[str, Any]) -> tuple[str, str, dict[str, Value]]:
+    if not isinstance(table.get("checkpoint"), str) or not table["checkpoint"]:
+        raise ConfigError(
+            f"{where}: every [[model]] needs a checkpoint: a folder or hub id", param="model"
+        )
+    rest = {key: raw for key, raw in table.items() if key != "checkpoint"}
+    found = {
+        definition.name: Value(_parsed(definition, raw, origin), origin)
+        for definition, raw, origin in _entries(where, "model", rest)
+    }
+    return table["checkpoint"], where, found
+
+
+def model_settings(table: Mapping[str, Any], where: str = "the request") -> ModelSettings:
+    """One model from a table with the keys of a [[model]].
+
+    Raises:
+        ConfigError: A key is unknown, or a value cannot be used.
+    """
+    defaults = {
+        definition.name: Value(definition.default, "default")
+        for definition in DEFINITIONS
+        if definition.section == "model"
+    }
+    return _model(_model_table(where, table), defaults)
 
 
 def _entries(
-    path: Path, section: str, table: Mapping[str, Any]
+    path: Path | str, section: str, table: Mapping[str, Any]
 ) -> Iterable[tuple[Definition, Any, str]]:
     names = [definition.name for definition in DEFINITIONS if definition.section == section]
     for name, raw in table.items():
@@ -188,14 +264,21 @@ def _read_environ(environ: Mapping[str, str], sources: _Sources) -> None:
         sources.put(BY_VARIABLE[variable], raw, variable)
     if environ.get(MODEL_VARIABLE):
         references = listing(text)(environ[MODEL_VARIABLE])
-        sources.models = [(reference, MODEL_VARIABLE, {}) for reference in references]
+        sources.models = [_named(reference, MODEL_VARIABLE) for reference in references]
+        sources.lists = []
 
 
-def _read_mmes(environ: Mapping[str, str], sources: _Sources) -> None:
-    for variable, translate in mmes.VARIABLES.items():
+def _read_foreign(environ: Mapping[str, str], sources: _Sources) -> None:
+    for variable, translate in (*mmes.VARIABLES.items(), *hosting.VARIABLES.items()):
         if environ.get(variable):
             for key, raw in translate(environ[variable]).items():
                 sources.put(BY_KEY[key], raw, variable)
+    found = gather((), {}, meaning_of(given_variables(environ)), Repository())
+    for key, (raw, origin) in found.settings.items():
+        sources.put(BY_KEY[key], raw, origin)
+    sources.variables = dict(found.variables)
+    if found.models:
+        sources.models = [_own(reference, own) for reference, own in found.models]
     reference = environ.get(mmes.MODEL_VARIABLE)
     if reference:
         sources.models = [(reference, mmes.MODEL_VARIABLE, {})]
@@ -228,7 +311,10 @@ def _combine(sources: _Sources) -> Config:
             defaults[definition.name] = shared.get(definition.key, default)
         else:
             values[definition.key] = sources.found.get(definition.key, default)
-    return Config(values, tuple(_model(entry, defaults) for entry in sources.models))
+    models = (_model(entry, defaults) for entry in sources.models)
+    if sources.are_optional:
+        models = (replace(model, is_optional=True) for model in models)
+    return Config(values, tuple(models), tuple(sources.lists), dict(sources.variables))
 
 
 def _model(

@@ -26,7 +26,6 @@ MAX_JSON_DEPTH: Final = 64
 JSON_MEDIA_TYPE: Final = "application/json"
 # Clients stop obeying a Retry-After that they find too long (openai-python: over two minutes).
 MAX_RETRY_AFTER_S: Final = 120.0
-NOT_READY_RETRY_AFTER_S: Final = 1.0
 
 _UNDECODED: Final = object()
 _BRACKETS: Final = b"[]{}"
@@ -114,12 +113,17 @@ class Route:
         owns: On a path that several dialects share: whether a decoded body is of this dialect.
             It must take any JSON value. None makes the route the owner of all that nobody else
             recognises.
+        accepts: Type of the body, for the OpenAPI document: a TypedDict of the wire fields. None
+            where there is no body.
+        returns: Type of a good answer's body, likewise. None where it is empty or no JSON.
     """
 
     method: str
     path: str
     endpoint: Endpoint
     owns: Callable[[Any], bool] | None = None
+    accepts: Any = None
+    returns: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,8 @@ def retry_headers(error: PolyvecError) -> dict[str, str]:
     """
     if isinstance(error, UnprocessableInputError):
         return {"x-should-retry": "false"}
-    if isinstance(error, OverloadedError):
+    if isinstance(error, OverloadedError | NotReadyError):
         return _retry_after(error.retry_after_s)
-    if isinstance(error, NotReadyError):
-        return _retry_after(NOT_READY_RETRY_AFTER_S)
     return {}
 
 

@@ -1,42 +1,46 @@
 """What APIs of OpenAI's shape share: fields, `input` in its four forms, usage and error bodies."""
 
+import os
 import re
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from polyvec.dialects._base import Call, Reply, json_type, retry_headers
-from polyvec.dialects._encode import json_reply
-from polyvec.errors import (
-    AuthenticationError,
-    InvalidInputError,
-    ModelNotFoundError,
-    NotReadyError,
-    OverloadedError,
-    PayloadTooLargeError,
-    PolyvecError,
-    UnprocessableInputError,
-)
-from polyvec.types import EmbedResult, Input, Output, Text, Tokens
+from polyvec.dialects._base import Call, json_type
+from polyvec.dialects._openai_errors import SERVER_ERROR, error_reply, error_status
+from polyvec.errors import InvalidInputError, TokenIdError
+from polyvec.types import EmbedResult, Input, Output, Text, Tokens, Vocabulary
 
-_REQUEST_ID: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+__all__ = [
+    "EMPTY_INPUT",
+    "EMPTY_PROMPT",
+    "INT64_MAX",
+    "INT64_MIN",
+    "SERVER_ERROR",
+    "coerced_int",
+    "error_reply",
+    "error_status",
+    "one_of",
+    "optional_bool",
+    "optional_int",
+    "optional_str",
+    "parse_input",
+    "parse_outputs",
+    "request_id",
+    "token_usage",
+    "token_vocabulary",
+    "usage",
+    "wrong_type",
+]
 
 INT64_MAX: Final = 2**63 - 1
 INT64_MIN: Final = -(2**63)
-SERVER_ERROR: Final = 500
 
-# First match wins, so subclasses stand before their bases.
-_STATUS: Final[tuple[tuple[type[PolyvecError], int, str], ...]] = (
-    (UnprocessableInputError, 422, "invalid_request_error"),
-    (InvalidInputError, 400, "invalid_request_error"),
-    (PayloadTooLargeError, 413, "invalid_request_error"),
-    (ModelNotFoundError, 404, "invalid_request_error"),
-    (AuthenticationError, 401, "authentication_error"),
-    (OverloadedError, 503, "server_error"),
-    (NotReadyError, 503, "server_error"),
-)
-# What other errors say is for the operator: it may hold paths or a runtime's own words.
-_SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
+_REQUEST_ID: Final = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_OPENAI_AGENT: Final = re.compile(r"(Async)?(Azure)?OpenAI/", re.ASCII)
+_INTEGER: Final = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
+EMPTY_INPUT: Final = "You must pass at least one prompt"
+EMPTY_PROMPT: Final = "The decoder prompt cannot be empty"
+"""Word for word what vLLM says."""
 
 _OUTPUTS: Final = ("dense", "sparse", "tokens")
 _INPUT_FORMS: Final = (
@@ -44,36 +48,49 @@ _INPUT_FORMS: Final = (
 )
 
 
-def error_reply(error: PolyvecError) -> Reply:
-    """Return an error in OpenAI's body, with ``message`` and ``detail`` repeated at the top.
+def request_id(call: Call, given: str | None = None) -> str:
+    """Return the id that the caller gave the request in ``X-Request-Id``, or a new one.
 
-    Source: https://platform.openai.com/docs/guides/error-codes. pymilvus reads a top-level
-    ``message``, clients of FastAPI servers a top-level ``detail``.
+    Args:
+        call: Its header counts first.
+        given: What the body says.
     """
-    status, kind = error_status(error)
-    message = _SERVER_FAULT if status == SERVER_ERROR else error.message
-    body = {"message": message, "type": kind, "param": error.param, "code": error.code}
-    payload = {"error": body, "message": message, "detail": message}
-    return json_reply(payload, status=status, headers=retry_headers(error))
+    for candidate in (call.headers.get("x-request-id", ""), given or ""):
+        if _REQUEST_ID.fullmatch(candidate):
+            return candidate
+    return os.urandom(16).hex()
 
 
-def error_status(error: PolyvecError) -> tuple[int, str]:
-    """Return an error's HTTP status and OpenAI's ``type`` for it."""
-    for kind, status, openai_type in _STATUS:
-        if isinstance(error, kind):
-            return status, openai_type
-    return SERVER_ERROR, "server_error"
+def token_vocabulary(call: Call) -> Vocabulary:
+    """Return in which vocabulary a caller's token ids are counted.
+
+    OpenAI's own clients count in OpenAI's, whatever model they name: LangChain sends ids by
+    default, through them.
+
+    Source: the User-Agent of openai-python, openai-node and their siblings, such as
+    ``OpenAI/Python 2.54.0`` and ``AsyncAzureOpenAI/Python 2.54.0``.
+    """
+    agent = call.headers.get("user-agent", "")
+    return "openai" if _OPENAI_AGENT.match(agent) else "model"
 
 
-def request_id(call: Call) -> str:
-    """Return the id that the caller gave the request in ``X-Request-Id``, or a new one."""
-    given = call.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def usage(result: EmbedResult) -> dict[str, int | None]:
+    """Return OpenAI's ``usage`` of an embedding; see `token_usage`."""
+    return token_usage(result.num_tokens)
 
 
-def usage(result: EmbedResult) -> dict[str, int]:
-    """Return OpenAI's ``usage``: an embedding has no completion, so both numbers are equal."""
-    return {"prompt_tokens": result.num_tokens, "total_tokens": result.num_tokens}
+def token_usage(num_tokens: int) -> dict[str, int | None]:
+    """Return OpenAI's ``usage``: there is no completion, so both numbers are equal.
+
+    Source: what vLLM answers; OpenAI's embeddings have the first two only.
+    """
+    return {
+        "prompt_tokens": num_tokens,
+        "total_tokens": num_tokens,
+        "completion_tokens": 0,
+        "prompt_tokens_details": None,
+        "completion_tokens_details": None,
+    }
 
 
 def optional_str(body: Mapping[str, Any], name: str) -> str | None:
@@ -105,6 +122,47 @@ def optional_int(body: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
+def coerced_int(body: Mapping[str, Any], name: str) -> int | None:
+    """Return an integer field as `optional_int`, also from ``"5"`` and ``5.0``, as vLLM does.
+
+    Raises:
+        InvalidInputError: It is something else; a boolean is not an integer.
+    """
+    value: Any = body.get(name)
+    is_whole = isinstance(value, float) and value.is_integer()
+    if is_whole or (isinstance(value, str) and _INTEGER.fullmatch(value)):
+        return optional_int({name: int(value)}, name)
+    return optional_int(body, name)
+
+
+def optional_bool(body: Mapping[str, Any], name: str) -> bool | None:
+    """Return a boolean field, or None where it is absent or null.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
+    value = body.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise wrong_type(name, "a boolean or null", value)
+
+
+def one_of(body: Mapping[str, Any], name: str, allowed: Sequence[str]) -> str | None:
+    """Return a string field that must be one of a few words, or None where it is absent or null.
+
+    Raises:
+        InvalidInputError: It is something else; the message names the words.
+    """
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str) and value in allowed:
+        return value
+    *first, last = map(repr, allowed)
+    words = f"{', '.join(first)} or {last}" if first else last
+    raise InvalidInputError(f"{name}: Input should be {words}", param=name)
+
+
 def parse_outputs(body: Mapping[str, Any]) -> tuple[Output, ...]:
     """Return the outputs that ``outputs`` asks for; a dense vector when it is absent.
 
@@ -127,10 +185,14 @@ def wrong_type(name: str, allowed: str, value: object) -> InvalidInputError:
     return InvalidInputError(message, param=name, code="invalid_type")
 
 
-def parse_input(body: Mapping[str, Any]) -> tuple[Input, ...]:
+def parse_input(body: Mapping[str, Any], vocabulary: Vocabulary = "model") -> tuple[Input, ...]:
     """Return the inputs that a body's ``input`` holds.
 
     An empty string is an input like any other; an empty array is not.
+
+    Args:
+        body: Decoded.
+        vocabulary: In which its token ids are counted.
 
     Raises:
         InvalidInputError: ``param`` names the field or element that cannot be used.
@@ -143,11 +205,11 @@ def parse_input(body: Mapping[str, Any]) -> tuple[Input, ...]:
     if not isinstance(value, list):
         raise wrong_type("input", _INPUT_FORMS, value)
     if not value:
-        raise InvalidInputError("input must hold at least one element", param="input")
-    return _parse_elements(value)
+        raise InvalidInputError(EMPTY_INPUT, param="input")
+    return _parse_elements(value, vocabulary)
 
 
-def _parse_elements(values: list[Any]) -> tuple[Input, ...]:
+def _parse_elements(values: list[Any], vocabulary: Vocabulary) -> tuple[Input, ...]:
     kind = type(values[0])
     if kind not in (str, int, list):
         raise wrong_type("input[0]", "a string, a token id or an array of token ids", values[0])
@@ -157,22 +219,22 @@ def _parse_elements(values: list[Any]) -> tuple[Input, ...]:
             Input((Text(text),), param=f"input[{index}]") for index, text in enumerate(values)
         )
     if kind is int:
-        return (Input((_parse_tokens(values, "input"),)),)
+        return (Input((_parse_tokens(values, "input", vocabulary),)),)
     return tuple(
-        Input((_parse_tokens(ids, f"input[{index}]"),), param=f"input[{index}]")
+        Input((_parse_tokens(ids, f"input[{index}]", vocabulary),), param=f"input[{index}]")
         for index, ids in enumerate(values)
     )
 
 
-def _parse_tokens(ids: list[Any], param: str) -> Tokens:
+def _parse_tokens(ids: list[Any], param: str, vocabulary: Vocabulary) -> Tokens:
     if not ids:
-        raise InvalidInputError(f"{param} must hold at least one token id", param=param)
+        raise InvalidInputError(EMPTY_PROMPT, param=param)
     _require_one_type(ids, int, param)
     if min(ids) < 0 or max(ids) > INT64_MAX:
         index = next(i for i, token in enumerate(ids) if not 0 <= token <= INT64_MAX)
-        where = f"{param}[{index}]"
-        raise InvalidInputError(f"{where} must be a token id: an integer from 0", param=where)
-    return Tokens(tuple(cast("list[int]", ids)))
+        message = f"Token id {ids[index]} is out of vocabulary"
+        raise TokenIdError(message, param=f"{param}[{index}]", token=ids[index])
+    return Tokens(tuple(cast("list[int]", ids)), vocabulary)
 
 
 def _require_one_type(values: list[Any], kind: type, param: str) -> None:

@@ -6,9 +6,19 @@ from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_outputs
+from polyvec.dialects._infinity_models import infinity_models
 from polyvec.dialects._mmes_fields import FieldError
 from polyvec.dialects._mmes_frames import parse_include, wire_mean, wire_video
 from polyvec.dialects._mmes_input import Inputs, parse_input, parse_model
+from polyvec.dialects._mmes_wire import (
+    Capabilities,
+    CurrentModel,
+    EmbedAnswer,
+    EmbedBody,
+    Health,
+    ModelList,
+    ModelListForAll,
+)
 from polyvec.errors import (
     AuthenticationError,
     InvalidInputError,
@@ -106,7 +116,7 @@ async def _embed(call: Call, service: Service) -> Reply:
     card = _find_card(requested, cards)
     if isinstance(parsed, UnsupportedInputError):
         raise parsed
-    if parsed.modality not in card.modalities:
+    if card.modalities and parsed.modality not in card.modalities:
         raise UnsupportedInputError(parsed.refusal)
     if not parsed.inputs:
         return json_reply({"embedding": []})
@@ -165,15 +175,23 @@ def _spellings(card: ModelCard) -> set[str]:
 
 
 async def _list_models(_call: Call, service: Service) -> Reply:
+    return json_reply(_known(service))
+
+
+async def _list_models_for_all(_call: Call, service: Service) -> Reply:
+    """The path is Infinity's too: its clients and OpenAI's find their two keys beside ours."""
+    known = _known(service)
+    return json_reply({**known, "object": "list", "data": infinity_models(_cards(service))})
+
+
+def _known(service: Service) -> dict[str, Any]:
     cards = _cards(service)
     available = by_family(service.known_models(), cards)
-    return json_reply(
-        {
-            "current_model": cards[0].name,
-            "available_models": available,
-            "total_models": sum(map(len, available.values())),
-        }
-    )
+    return {
+        "current_model": cards[0].name,
+        "available_models": available,
+        "total_models": sum(map(len, available.values())),
+    }
 
 
 def by_family(known: Iterable[str], cards: tuple[ModelCard, ...]) -> dict[str, list[str]]:
@@ -225,12 +243,12 @@ DIALECT: Final = Dialect(
     name="mmes",
     routes=(
         # Owner of the rest: /embeddings is this API's only path, and OpenAI's clients use /v1.
-        Route("POST", "/embeddings", _embed),
-        Route("GET", "/models", _list_models),
-        Route("GET", "/model/list", _list_models),
-        Route("GET", "/model/current", _current_model),
-        Route("GET", "/model/capabilities", _capabilities),
-        Route("GET", "/health", _health),
+        Route("POST", "/embeddings", _embed, accepts=EmbedBody, returns=EmbedAnswer),
+        Route("GET", "/models", _list_models_for_all, returns=ModelListForAll),
+        Route("GET", "/model/list", _list_models, returns=ModelList),
+        Route("GET", "/model/current", _current_model, returns=CurrentModel),
+        Route("GET", "/model/capabilities", _capabilities, returns=Capabilities),
+        Route("GET", "/health", _health, returns=Health),
     ),
     render_error=render_error,
     source="https://github.com/open-edge-platform/edge-ai-libraries/blob/main/microservices/"

@@ -25,6 +25,7 @@ from polyvec.engine.flights import Ask, Failure, Flight, Flights, Found
 from polyvec.engine.metrics import EngineMetrics
 from polyvec.engine.options import EngineOptions
 from polyvec.engine.outputs import nothing_of
+from polyvec.engine.parts import embed_split, split
 from polyvec.engine.pool import PreparePool
 from polyvec.engine.postprocess import check_dimensions
 from polyvec.engine.prepare import (
@@ -64,9 +65,12 @@ class Engine:
         options: Limits and habits.
         policy: Which pictures and videos are accepted, and from where.
         decoder: Decodes them; several engines may share it, so it is not closed.
+        name: What callers call the model; the checkpoint's name by default.
 
     Attributes:
         model: As given.
+        name: As given.
+        options: As given.
         metrics: What it has done so far.
     """
 
@@ -77,11 +81,14 @@ class Engine:
         options: EngineOptions,
         policy: MediaPolicy,
         decoder: Decoder,
+        *,
+        name: str | None = None,
     ) -> None:
         self.model = model
+        self.name = name or model.checkpoint.rstrip("/").rpartition("/")[2]
         self.metrics = EngineMetrics()
         self._runner = runner
-        self._options = options
+        self.options = options
         self._pool = PreparePool(model, options, policy, decoder)
         self._visuals = Visuals(self._pool, options, self._found)
         self._cache = VectorCache(options.cache_bytes)
@@ -177,7 +184,15 @@ class Engine:
 
     async def _embed(self, request: EmbedRequest) -> list[Embedding]:
         self._check(request)
-        kinds = kinds_of(request, self.model)
+        found = split(request, self.model, self.options, self.name)
+        if found is None:
+            return await self._embed_each(request)
+        self._check_count(found.num_inputs)
+        return await embed_split(found, self.model, self._embed_each)
+
+    async def _embed_each(self, request: EmbedRequest) -> list[Embedding]:
+        """Embed inputs of one part each."""
+        kinds = kinds_of(request, self.model, self.name)
         texts = [i for i, kind in enumerate(kinds) if kind == "text"]
         route = self._route(request, texts=bool(texts))
         prepared = await self._pool.texts(request, [request.inputs[i] for i in texts], route)
@@ -202,20 +217,24 @@ class Engine:
 
     def _check(self, request: EmbedRequest) -> None:
         """What can be refused before any work."""
-        limit = self._options.max_inputs_per_request
-        if not 0 < len(request.inputs) <= limit:
-            raise InvalidInputError(
-                f"the request has {len(request.inputs)} inputs; 1 to {limit} are allowed",
-                param="input",
-            )
-        name = request.model or self.model.checkpoint.rstrip("/").rpartition("/")[2]
+        self._check_count(len(request.inputs))
+        name = request.model or self.name
+        native = self.model.dimensions
+        any_length = tuple(range(1, native)) if request.any_dimensions else ()
         check_dimensions(
             request.dimensions,
-            native=self.model.dimensions,
-            matryoshka=self.model.matryoshka,
+            native=native,
+            matryoshka=any_length or self.model.matryoshka,
             model=name[:MAX_ECHOED_CHARS],
         )
         prompt_of(request, self.model.text)
+
+    def _check_count(self, num_inputs: int) -> None:
+        limit = self.options.max_inputs_per_request
+        if not 0 < num_inputs <= limit:
+            raise InvalidInputError(
+                f"the request has {num_inputs} inputs; 1 to {limit} are allowed", param="input"
+            )
 
     def _visual_cost(self, request: EmbedRequest) -> int:
         """Patches of all pictures, and of as many frames as videos are expected to give."""

@@ -9,10 +9,20 @@ import numpy as np
 
 from polyvec.engine.flights import Found
 from polyvec.engine.outputs import Piece, activated
-from polyvec.engine.postprocess import finish
+from polyvec.engine.postprocess import finish, normalized
 from polyvec.engine.visual import FoundFrames, embedding_of
 from polyvec.models._model import Model
-from polyvec.types import Embedding, EmbedRequest, Float32Array, Output, SparseVector
+from polyvec.types import (
+    Embedding,
+    EmbedRequest,
+    Float32Array,
+    FramesManifest,
+    Input,
+    Output,
+    Pair,
+    SparseVector,
+    Video,
+)
 
 _Finish = Callable[[Float32Array], Float32Array]
 
@@ -67,10 +77,10 @@ def _embeddings(
             vector,
             0,
             sparse=cast("SparseVector | None", each.get("sparse")),
-            token_vectors=cast("Float32Array | None", each.get("tokens")),
-            scores=_scores(model, request, each.get("score")),
+            token_vectors=_tokens(model, request, each.get("tokens")),
+            scores=_scores(model, request, item, each.get("score")),
         )
-        for vector, each in zip(finishing(rows), pieces, strict=True)
+        for vector, each, item in zip(finishing(rows), pieces, _items(request), strict=True)
     ]
 
 
@@ -84,7 +94,27 @@ def _normalizes(model: Model, request: EmbedRequest) -> bool:
     return model.normalize or (is_cut and model.standardizes)
 
 
-def _scores(model: Model, request: EmbedRequest, logits: Piece | None) -> Float32Array | None:
+def _items(request: EmbedRequest) -> list[Input]:
+    """The inputs of a request but for its videos."""
+    return [
+        item for item in request.inputs if not isinstance(item.parts[0], Video | FramesManifest)
+    ]
+
+
+def _tokens(model: Model, request: EmbedRequest, vectors: Piece | None) -> Float32Array | None:
+    if not isinstance(vectors, np.ndarray):
+        return None
+    # A head says itself what becomes of its vectors; a model without one has Normalize.
+    by_default = model.normalize and "tokens" not in model.heads
+    is_unit = by_default if request.normalize is None else request.normalize
+    return normalized(vectors) if is_unit else vectors
+
+
+def _scores(
+    model: Model, request: EmbedRequest, item: Input, logits: Piece | None
+) -> Float32Array | None:
     if not isinstance(logits, np.ndarray):
         return None
-    return logits if request.normalize is False else activated(model, logits)
+    if request.normalize is False:
+        return logits
+    return activated(model, logits, of_pair=isinstance(item.parts[0], Pair))

@@ -11,9 +11,16 @@ from polyvec import backends
 from polyvec.backends._base import Backend, BackendOptions, Runner
 from polyvec.backends._precision import compare
 from polyvec.engine.engine import Engine
-from polyvec.engine.local import LocalService, Served, card_of, check_names
+from polyvec.engine.local import LocalService, card_of
+from polyvec.engine.memory import estimated_bytes, measured_bytes, process_bytes
+from polyvec.engine.names import check_names
 from polyvec.engine.options import EngineOptions
+from polyvec.engine.residency import ResidencyOptions
+from polyvec.engine.roster import ModelSource
 from polyvec.engine.self_test import run_checks
+from polyvec.engine.served import Blueprint, Served, ServedModel, bare_card
+from polyvec.engine.shelf import Shelf
+from polyvec.engine.slot import Slot
 from polyvec.errors import CheckpointError, ConfigError, PolyvecError
 from polyvec.media import video
 from polyvec.media.decoder_options import DecoderOptions
@@ -22,27 +29,10 @@ from polyvec.media.policy import MediaPolicy
 from polyvec.models._foreign import NAME as FOREIGN
 from polyvec.models._model import Model
 from polyvec.models._registry import alias_groups
-from polyvec.models._resolve import ModelOptions, resolve
-from polyvec.types import Setting
+from polyvec.models._resolve import is_here, resolve
+from polyvec.types import ModelCard, Setting
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """One model to load.
-
-    Attributes:
-        reference: Folder, hub id or alias.
-        name: What callers call it.
-        aliases: Other names that callers may use.
-        options: What the operator says instead of the checkpoint.
-    """
-
-    reference: str
-    name: str
-    aliases: tuple[str, ...]
-    options: ModelOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +45,7 @@ class RunOptions:
         engine: Limits of each engine.
         media: Which pictures and videos are accepted.
         decoder: Limits of the processes that decode them.
+        residency: When models are in memory.
     """
 
     backend: str
@@ -62,22 +53,121 @@ class RunOptions:
     engine: EngineOptions
     media: MediaPolicy
     decoder: DecoderOptions = field(default_factory=DecoderOptions)
+    residency: ResidencyOptions = field(default_factory=ResidencyOptions)
 
 
-def load_service(models: Iterable[ServedModel], options: RunOptions) -> LocalService:
-    """Load models one after another; slow, and blocking.
+def load_service(
+    models: Iterable[ServedModel], options: RunOptions, *, source: ModelSource | None = None
+) -> LocalService:
+    """Load models one after another, but for lazy ones; slow, and blocking.
+
+    Args:
+        models: In serving order.
+        options: How they are run.
+        source: Where the list of models can be read again.
 
     Raises:
         CheckpointError: One cannot be found, read or served.
         ConfigError: An option contradicts a checkpoint or this machine.
     """
-    backend = backend_named(options.backend)
     models = tuple(models)
     check_names([(model.name, *model.aliases) for model in models])
     decoders = Decoders(options.media, options.decoder)
-    served = [_load(model, backend, options, decoders) for model in models]
+    loader = CheckpointLoader(options, decoders)
+    shelf = Shelf((), loader=loader, options=options.residency)
+    slots: list[Slot] = []
+    for model in models:
+        slots.append(_first_slot(model, shelf, loader))
+        shelf.arrange(slots)
     known = [names[0] for names in alias_groups()]
-    return LocalService(served, known_models=known, decoders=decoders)
+    return LocalService(shelf, known_models=known, decoders=decoders, source=source)
+
+
+def _first_slot(model: ServedModel, shelf: Shelf, loader: "CheckpointLoader") -> Slot:
+    """A model's slot when a process starts: filled, unless it is lazy or there is no room."""
+    options = shelf.options
+    try:
+        if options.lazy if model.lazy is None else model.lazy:
+            return Slot.of(model, loader.peek(model), options, shelf.clock)
+        blueprint = loader.read(model)
+        slot = Slot.of(model, blueprint.card, options, shelf.clock)
+        if shelf.room_for(blueprint.num_bytes) == ():
+            slot.fill(blueprint.build())
+        else:
+            _log.info("%s does not fit into memory; its first request loads it", model.name)
+    except PolyvecError as error:
+        if not model.is_optional:
+            raise
+        _log.error("%s cannot be served: %s", model.name, error.message)
+        return shelf.failed_slot(model, error)
+    return slot
+
+
+class CheckpointLoader:
+    """Reads checkpoints and loads them as a process's options say.
+
+    Args:
+        options: How every model is run.
+        decoders: Shared by all engines.
+
+    Raises:
+        ConfigError: There is no such backend here.
+    """
+
+    def __init__(self, options: RunOptions, decoders: Decoders) -> None:
+        self._options = options
+        self._decoders = decoders
+        self._backend = backend_named(options.backend)
+
+    def peek(self, model: ServedModel) -> ModelCard:
+        """A card in state ``unloaded``: bare where the files are not on this machine."""
+        if not is_here(model.reference, model.options):
+            return bare_card(model)
+        resolved = resolve(model.reference, model.options)
+        resolved.weights.close()
+        return self._card(model, resolved)
+
+    def read(self, model: ServedModel) -> Blueprint:
+        """What the files say, which are downloaded if need be."""
+        resolved = resolve(model.reference, model.options)
+        estimate = estimated_bytes(resolved, self._options.device.dtype)
+        num_bytes = estimate if model.memory_bytes is None else model.memory_bytes
+        return Blueprint(
+            self._card(model, resolved), num_bytes, lambda: self._build(model, resolved, num_bytes)
+        )
+
+    def _build(self, model: ServedModel, resolved: Model, num_bytes: int) -> Served:
+        started_s, before = time.monotonic(), process_bytes()
+        checked, runner = load_resolved(model, resolved, self._backend, self._options)
+        options = self._options
+        engine = Engine(
+            checked, runner, options.engine, options.media, self._decoders, name=model.name
+        )
+        card = replace(self._card(model, checked, runner), created=int(time.time()), state="ready")
+        if model.memory_bytes is None:
+            num_bytes = measured_bytes(num_bytes, process_bytes() - before)
+        _log.info("loaded %s in %.1f s", model.name, time.monotonic() - started_s)
+        return Served(card, engine, num_bytes)
+
+    def _card(self, model: ServedModel, resolved: Model, runner: Runner | None = None) -> ModelCard:
+        card = card_of(
+            resolved,
+            runner,
+            name=model.name,
+            aliases=model.aliases,
+            backend=self._backend.name,
+            created=0,
+        )
+        options = self._options
+        return replace(
+            card,
+            reads_video=resolved.image is not None and video.is_available(),
+            sampling=options.media.default_sampling,
+            max_inputs=options.engine.max_inputs_per_request,
+            truncate=options.engine.truncate,
+            fuses=options.engine.fuse == "mean" and len(resolved.modalities) > 1,
+            state="unloaded",
+        )
 
 
 def backend_named(name: str) -> Backend:
@@ -121,27 +211,6 @@ def _able(backend: Backend, model: Model) -> Backend:
         ) from None
 
 
-def _load(model: ServedModel, backend: Backend, options: RunOptions, decoders: Decoders) -> Served:
-    started_s = time.monotonic()
-    resolved, runner = load_model(model, backend, options)
-    engine = Engine(resolved, runner, options.engine, options.media, decoders)
-    card = card_of(
-        resolved,
-        runner,
-        name=model.name,
-        aliases=model.aliases,
-        backend=backend.name,
-        created=int(time.time()),
-    )
-    card = replace(
-        card,
-        reads_video=resolved.image is not None and video.is_available(),
-        sampling=options.media.default_sampling,
-    )
-    _log.info("loaded %s in %.1f s", model.name, time.monotonic() - started_s)
-    return Served(card, engine)
-
-
 def load_model(model: ServedModel, backend: Backend, options: RunOptions) -> tuple[Model, Runner]:
     """Resolve, load, warm up and check one model; what was found is among its settings.
 
@@ -149,7 +218,18 @@ def load_model(model: ServedModel, backend: Backend, options: RunOptions) -> tup
         CheckpointError: It cannot be found, read or served, or does not pass its self-test.
         ConfigError: An option contradicts the checkpoint or this machine.
     """
-    resolved = resolve(model.reference, model.options)
+    return load_resolved(model, resolve(model.reference, model.options), backend, options)
+
+
+def load_resolved(
+    model: ServedModel, resolved: Model, backend: Backend, options: RunOptions
+) -> tuple[Model, Runner]:
+    """`load_model` from what its files say.
+
+    Raises:
+        CheckpointError: It cannot be served, or does not pass its self-test.
+        ConfigError: An option contradicts the checkpoint or this machine.
+    """
     backend = _able(backend, resolved)
     runner = backend.load(resolved, options.device)
     settings = {**resolved.settings, **runner.settings}

@@ -3,35 +3,42 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from polyvec.backends._base import Runner
 from polyvec.engine.engine import Engine
-from polyvec.engine.prompts import MAX_ECHOED_CHARS
+from polyvec.engine.roster import ModelSource, Roster
 from polyvec.engine.scoring import score
-from polyvec.errors import ConfigError, ModelNotFoundError
+from polyvec.engine.served import ModelStatus, Served
+from polyvec.engine.shelf import Shelf
+from polyvec.engine.tokenizing import detokenize, tokenize
 from polyvec.media.decoders import Decoders
 from polyvec.models._model import Model
-from polyvec.types import EmbedRequest, EmbedResult, ModelCard, ScoreRequest, ScoreResult
+from polyvec.types import (
+    DetokenizeRequest,
+    DetokenizeResult,
+    EmbedRequest,
+    EmbedResult,
+    ModelCard,
+    ScoreRequest,
+    ScoreResult,
+    TokenizeRequest,
+    TokenizeResult,
+)
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """An engine and what callers are told about it."""
-
-    card: ModelCard
-    engine: Engine
 
 
 class LocalService:
     """The Service of one process.
 
     Args:
-        served: At least one; the first answers requests that name no model.
+        served: What is served; engines that are loaded already stay loaded.
         known_models: Alias names that this build can resolve.
         decoders: Shared by the engines, and closed with them.
+        source: Where the list of models comes from, where it can be read again.
+
+    Attributes:
+        roster: Adds, removes and swaps models.
 
     Raises:
         ConfigError: Two models share a name or an alias.
@@ -39,68 +46,95 @@ class LocalService:
 
     def __init__(
         self,
-        served: Sequence[Served],
+        served: Shelf | Sequence[Served],
         *,
         known_models: Iterable[str] = (),
         decoders: Decoders | None = None,
+        source: ModelSource | None = None,
     ) -> None:
-        self._served = tuple(served)
+        self._shelf = served if isinstance(served, Shelf) else Shelf.of(served)
+        self._shelf.on_engine = self._start_decoders
         self._decoders = decoders
+        self._has_decoders = False
         self._known_models = tuple(known_models)
-        self._by_name = names_of([one.card for one in self._served])
+        self._sweeping: asyncio.Task[None] | None = None
+        self.roster = Roster(self._shelf, source)
 
     async def start(self) -> None:
-        """Start every engine on the running event loop."""
-        if self._decoders is not None and any(one.engine.model.image for one in self._served):
-            # The first picture would wait for a process; nobody waits for this.
-            starting = asyncio.get_running_loop().run_in_executor(None, self._decoders.start)
-            starting.add_done_callback(_log_failure)
-        await asyncio.gather(*(one.engine.start() for one in self._served))
+        """Start every loaded engine on the running event loop."""
+        await self._shelf.open()
+        self._sweeping = asyncio.create_task(self._shelf.sweep_now_and_then())
 
     async def close(self, *, drain: bool = True) -> None:
         """Stop every engine, finished with what was accepted if ``drain``."""
-        await asyncio.gather(*(one.engine.close(drain=drain) for one in self._served))
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        await self._shelf.close(drain=drain)
         if self._decoders is not None:
             await asyncio.to_thread(self._decoders.close)
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Embed with the model that the request names."""
-        served = self._served[self._find(request.model)]
-        embeddings = await served.engine.embed(request)
-        return EmbedResult(model=served.card.name, embeddings=tuple(embeddings))
+        with self._shelf.find(request.model) as slot:
+            engine = slot.engine or await self._shelf.engine_of(slot)
+            embeddings = await engine.embed(request)
+            return EmbedResult(model=slot.card.name, embeddings=tuple(embeddings))
 
     async def score(self, request: ScoreRequest) -> ScoreResult:
         """Score with the model that the request names."""
-        served = self._served[self._find(request.model)]
-        found = await score(request, served.engine.model, served.engine.embed)
-        return ScoreResult(served.card.name, found.scores, found.num_tokens)
+        with self._shelf.find(request.model) as slot:
+            engine = slot.engine or await self._shelf.engine_of(slot)
+            found = await score(request, engine.model, engine.embed)
+            return ScoreResult(slot.card.name, found.scores, found.num_tokens)
+
+    async def tokenize(self, request: TokenizeRequest) -> TokenizeResult:
+        """Tokenise as the model that the request names does."""
+        with self._shelf.find(request.model) as slot:
+            engine = slot.engine or await self._shelf.engine_of(slot)
+            found = await tokenize(request, engine.model.text, engine.options)
+            return TokenizeResult(slot.card.name, found)
+
+    async def detokenize(self, request: DetokenizeRequest) -> DetokenizeResult:
+        """Put token ids of the model that the request names together to texts."""
+        with self._shelf.find(request.model) as slot:
+            engine = slot.engine or await self._shelf.engine_of(slot)
+            texts = await detokenize(request, engine.model.text, engine.options)
+            return DetokenizeResult(slot.card.name, texts)
 
     def models(self) -> tuple[ModelCard, ...]:
         """Every served model."""
-        return tuple(one.card for one in self._served)
+        return tuple(slot.card for slot in self._shelf.slots)
+
+    def statuses(self) -> tuple[ModelStatus, ...]:
+        """Every served model, as the operator may see it."""
+        return tuple(slot.status for slot in self._shelf.slots)
+
+    def find(self, name: str | None) -> ModelCard:
+        """The card of the model that a request of this name goes to."""
+        return self._shelf.find(name).card
+
+    async def reload(self) -> bool:
+        """Read the list of models again; a model that cannot be loaded does not stop the others."""
+        return await self.roster.reload()
 
     def known_models(self) -> tuple[str, ...]:
         """Alias names that this build can resolve."""
         return self._known_models
 
     def is_ready(self) -> bool:
-        """True when every engine is."""
-        return all(one.engine.is_ready() for one in self._served)
+        """True when everything that is to be in memory works."""
+        return self._shelf.is_ready()
 
     def engines(self) -> Mapping[str, Engine]:
-        """Engines by served name, for metrics."""
-        return {one.card.name: one.engine for one in self._served}
+        """Engines in memory by served name, for metrics."""
+        return {slot.card.name: slot.engine for slot in self._shelf.slots if slot.engine}
 
-    def _find(self, name: str | None) -> int:
-        if not name:
-            return 0
-        index = self._by_name.get(name, self._by_name.get(name.casefold()))
-        if index is None:
-            served = ", ".join(one.card.name for one in self._served)
-            raise ModelNotFoundError(
-                f"model {name[:MAX_ECHOED_CHARS]!r} is not served; served: {served}", param="model"
-            )
-        return index
+    def _start_decoders(self, engine: Engine) -> None:
+        # The first picture would wait for a process; nobody waits for this.
+        if self._decoders is not None and not self._has_decoders and engine.model.image:
+            self._has_decoders = True
+            starting = asyncio.get_running_loop().run_in_executor(None, self._decoders.start)
+            starting.add_done_callback(_log_failure)
 
 
 def _log_failure(starting: "asyncio.Future[None]") -> None:
@@ -109,65 +143,24 @@ def _log_failure(starting: "asyncio.Future[None]") -> None:
         _log.info("no decoding process yet: %s", starting.exception())
 
 
-def names_of(cards: Sequence[ModelCard]) -> dict[str, int]:
-    """Every name that means one of the models → its index.
-
-    A name as declared wins over the last path segment of one, and that over another case; what
-    could mean two models means neither.
-
-    Raises:
-        ConfigError: Two models declare the same name.
-    """
-    names = check_names([(card.name, *card.aliases) for card in cards])
-    for derive in (_last_segment, str.casefold):
-        derived: dict[str, set[int]] = {}
-        for name, index in names.items():
-            derived.setdefault(derive(name), set()).add(index)
-        for name, indexes in derived.items():
-            if len(indexes) == 1:
-                names.setdefault(name, *indexes)
-    return names
-
-
-def check_names(declared: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Every declared name → the index of its model.
-
-    Args:
-        declared: Names of each model.
-
-    Raises:
-        ConfigError: Two models declare the same name.
-    """
-    found: dict[str, int] = {}
-    for index, names in enumerate(declared):
-        for name in names:
-            if found.setdefault(name, index) != index:
-                raise ConfigError(f"two models are served as {name!r}", param="served_name")
-    return found
-
-
-def _last_segment(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2]
-
-
 def card_of(
     model: Model,
-    runner: Runner,
+    runner: Runner | None,
     *,
     name: str,
     aliases: tuple[str, ...],
     backend: str,
     created: int,
 ) -> ModelCard:
-    """What callers are told about a loaded model.
+    """What callers are told about a model.
 
     Args:
-        model: What was loaded.
-        runner: Says device and precision in force.
+        model: What its files say.
+        runner: Says device and precision in force; None while it is not loaded.
         name: Served name.
         aliases: Other names callers may use.
         backend: The runtime's name.
-        created: Unix seconds of loading.
+        created: Unix seconds of loading; 0 before.
     """
     return ModelCard(
         name=name,
@@ -179,12 +172,16 @@ def card_of(
         dimensions=model.dimensions,
         matryoshka=model.matryoshka,
         max_input_tokens=None if model.text is None else model.text.max_input_tokens,
-        device=runner.device,
-        dtype=runner.dtype,
+        device="" if runner is None else runner.device,
+        dtype="" if runner is None else runner.dtype,
         backend=backend,
         created=created,
         settings=model.settings,
         outputs=model.outputs,
         prompts={} if model.text is None else model.text.prompts,
         tasks=model.adapters,
+        labels=model.labels,
+        vocab_size=None if model.text is None else model.text.vocab_size,
+        has_chat_template=model.text is not None and model.text.chat_template is not None,
+        is_pair_model="score" in model.heads and model.heads["score"].dimensions == 1,
     )

@@ -1,9 +1,13 @@
 """What an operator can set about the engine."""
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from polyvec.errors import ConfigError
 from polyvec.types import Truncate
+
+TokenIds = Literal["auto", "model", "cl100k"]
+Fuse = Literal["none", "mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,11 @@ class EngineOptions:
         cache_bytes: Memory for finished vectors; 0 keeps none. Off by default, since vectors reveal
             the texts they were made from.
         truncate: What happens to an over-long text when a request does not say.
+        token_ids: What token ids mean: the model's own, OpenAI's cl100k, which is put back to text,
+            or cl100k where an OpenAI client sent them and they are not evidently the model's.
+        fuse: What one input with both texts and pictures, or several pictures, becomes on a model
+            with a tower for each: refused, or the mean of its parts' vectors.
+        trust_request_chat_template: Whether requests may bring a chat template of their own.
         self_test: Whether a model is checked when it is loaded; see `polyvec.engine.self_test`.
         prepare_threads: Threads that tokenise long texts and wait for decoded pictures.
         fetch_threads: Pictures and videos that may be downloaded at the same time.
@@ -43,6 +52,9 @@ class EngineOptions:
     max_passed_over_batches: int = 16
     cache_bytes: int = 0
     truncate: Truncate = "none"
+    token_ids: TokenIds = "auto"  # noqa: S105  (tokens of texts)
+    fuse: Fuse = "none"
+    trust_request_chat_template: bool = False
     self_test: bool = True
     prepare_threads: int = 4
     fetch_threads: int = 16
@@ -63,4 +75,11 @@ class EngineOptions:
         if self.truncate not in {"end", "start", "none"}:
             raise ConfigError(
                 f"truncate is {self.truncate!r}; it must be end, start or none", param="truncate"
+            )
+        if self.fuse not in {"none", "mean"}:
+            raise ConfigError(f"fuse is {self.fuse!r}; it must be none or mean", param="fuse")
+        if self.token_ids not in {"auto", "model", "cl100k"}:
+            raise ConfigError(
+                f"token_ids is {self.token_ids!r}; it must be auto, model or cl100k",
+                param="token_ids",
             )

@@ -55,9 +55,10 @@ def _tokens(model: Model, value: Float32Array, prepared: Prepared) -> Float32Arr
     return normalized(kept) if head.normalize else kept
 
 
-def activated(model: Model, scores: Float32Array) -> Float32Array:
-    """A cross-encoder's logits (N,) as its authors give them out."""
-    return _activated(scores, model.heads["score"].activation)
+def activated(model: Model, scores: Float32Array, *, of_pair: bool = True) -> Float32Array:
+    """Logits (N,) of a pair as a cross-encoder's authors give them out, or of a classified text."""
+    head = model.heads["score"]
+    return _activated(scores, head.activation if of_pair else head.text_activation)
 
 
 def _sparse(model: Model, value: Float32Array, ids: IntArray) -> SparseVector:

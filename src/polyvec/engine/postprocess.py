@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from polyvec.errors import InvalidInputError, UnprocessableInputError
+from polyvec.errors import DimensionsError, UnprocessableInputError
 from polyvec.types import Float32Array
 
 EPSILON = 1e-12
@@ -28,20 +28,28 @@ def check_dimensions(
         model: What the caller calls the model.
 
     Raises:
-        InvalidInputError: Neither the native length nor one of ``matryoshka``.
+        DimensionsError: Neither the native length nor one of ``matryoshka``.
     """
     if dimensions is None or dimensions == native or dimensions in matryoshka:
         return
     if not matryoshka:
         # Word for word what vLLM says, on every route: its users search for it.
-        raise InvalidInputError(
+        raise DimensionsError(
             f'Model "{model}" does not support matryoshka representation, changing output '
             "dimensions will lead to poor results.",
-            param="dimensions",
+            dimensions=dimensions,
+            native=native,
         )
-    allowed = ", ".join(str(length) for length in sorted({*matryoshka, native}))
-    raise InvalidInputError(
-        f"dimensions is {dimensions}; this model allows {allowed}", param="dimensions"
+    allowed = sorted({*matryoshka, native})
+    is_every = allowed == list(range(1, native + 1))
+    lengths = (
+        f"dimensions in range [1, {native}]" if is_every else f"Matryoshka dimensions {allowed}"
+    )
+    raise DimensionsError(
+        f"Model '{model}' only supports {lengths}, got {dimensions}.",
+        dimensions=dimensions,
+        native=native,
+        matryoshka=matryoshka,
     )
 
 

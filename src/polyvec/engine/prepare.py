@@ -12,6 +12,7 @@ from polyvec.errors import UnsupportedInputError
 from polyvec.media.rgb import RgbArray
 from polyvec.models._model import ImageRules, Model
 from polyvec.types import (
+    Chat,
     EmbedRequest,
     Float32Array,
     FramesManifest,
@@ -57,8 +58,14 @@ class Route:
 Kind = Literal["text", "image", "video"]
 """How an input is prepared; a video becomes many pictures."""
 
+_CHAT_CHARS = 1_000_000
+"""What a conversation counts for: templates take their time, so they are for threads."""
+
 LIKELY_FRAMES = 64
 """What a video counts for while nobody has looked into it."""
+
+EMPTY_PROMPT = "The decoder prompt cannot be empty"
+"""Word for word what vLLM says of an input that gives the model nothing to read."""
 
 PLAIN_TEXT = Route("text")
 PLAIN_IMAGE = Route("image")
@@ -128,24 +135,27 @@ def image_route_of(request: EmbedRequest, model: Model) -> Route:
     return PLAIN_IMAGE if outputs == PLAIN_IMAGE.outputs else Route("image", outputs)
 
 
-def kinds_of(request: EmbedRequest, model: Model) -> list[Kind]:
-    """How each input of a request is prepared.
+def kinds_of(request: EmbedRequest, model: Model, name: str = "") -> list[Kind]:
+    """How each input of a request, which has one part, is prepared.
+
+    Args:
+        request: Says what is embedded.
+        model: Says what it reads.
+        name: What callers call the model.
 
     Raises:
-        UnsupportedInputError: The model has no tower for it, this installation cannot read it, or
-            an input has several parts.
+        UnsupportedInputError: The model has no tower for it, or reads no pairs.
     """
-    return [_kind_of(item, model) for item in request.inputs]
+    return [_kind_of(item, model, name) for item in request.inputs]
 
 
-def _kind_of(item: Input, model: Model) -> Kind:
-    if len(item.parts) != 1:
-        raise UnsupportedInputError(
-            f"{item.param} has {len(item.parts)} parts; the active model takes exactly one text, "
-            "image or video per input",
-            param=item.param,
-        )
-    part = item.parts[0]
+def no_media(name: str, param: str) -> UnsupportedInputError:
+    """The error for pictures and videos on a model that reads texts only, in vLLM's words."""
+    return UnsupportedInputError(f"{name} is not a multimodal model", param=param)
+
+
+def _kind_of(item: Input, model: Model, name: str) -> Kind:
+    (part,) = item.parts
     if isinstance(part, Pair) and "score" not in model.outputs:
         raise UnsupportedInputError(
             f"{item.param} is a pair of texts, which only a cross-encoder reads", param=item.param
@@ -155,12 +165,13 @@ def _kind_of(item: Input, model: Model) -> Kind:
         kind = "image"
     elif isinstance(part, Video | FramesManifest):
         kind = "video"
-    if (model.text if kind == "text" else model.image) is None:
+    if kind == "text" and model.text is None:
         raise UnsupportedInputError(
-            f"{kind.capitalize()} inputs are not supported by the active model, which takes "
-            f"{' and '.join(model.modalities)}",
+            "Text inputs are not supported by the active model, which takes image",
             param=item.param,
         )
+    if kind != "text" and model.image is None:
+        raise no_media(name, item.param)
     return kind
 
 
@@ -184,6 +195,8 @@ def _size(part: Part) -> int:
         return len(part.text)
     if isinstance(part, Pair):
         return len(part.first) + len(part.second)
+    if isinstance(part, Chat):
+        return _CHAT_CHARS
     return len(part.ids) if isinstance(part, Tokens) else 0
 
 

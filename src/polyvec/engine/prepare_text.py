@@ -6,16 +6,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from polyvec.checkpoints.pair_encoding import Side
+from polyvec.checkpoints.pair_encoding import PairEncoding, Side
 from polyvec.engine.cache import content_key
+from polyvec.engine.conversation import chat_ids
 from polyvec.engine.options import EngineOptions
-from polyvec.engine.prepare import PLAIN_TEXT, Prepared, Route
+from polyvec.engine.prepare import EMPTY_PROMPT, PLAIN_TEXT, Prepared, Route
 from polyvec.engine.prompts import prompt_of, role_of
-from polyvec.errors import InputTooLongError, InvalidInputError, UnsupportedInputError
+from polyvec.engine.token_ids import read_ids
+from polyvec.errors import (
+    InputTooLongError,
+    InvalidInputError,
+    TokenIdError,
+    UnsupportedInputError,
+)
 from polyvec.models._late_interaction import LateInteractionRules, read_late
 from polyvec.models._model import TextRules
 from polyvec.models._rerank_templates import JudgePairs
-from polyvec.types import EmbedRequest, Input, IntArray, Pair, Text, Tokens, Truncate
+from polyvec.types import Chat, EmbedRequest, Input, IntArray, Pair, Text, Tokens, Truncate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ def prepare_texts(
 
     Args:
         request: Says prompt, truncation and salt.
-        inputs: Those of its inputs that are one Text, Tokens or Pair.
+        inputs: Those of its inputs that are one Text, Tokens, Pair or Chat.
         rules: The model's.
         options: Limits and the default truncation.
         route: Their way through the model.
@@ -50,8 +57,11 @@ def prepare_texts(
     Raises:
         InvalidInputError: A text is not valid Unicode or gives no tokens, or an id is out of range.
         InputTooLongError: Longer than the model reads, and truncation is off.
+        TemplateError: A conversation cannot be rendered.
     """
     truncate = request.truncate or options.truncate
+    inputs = read_ids(inputs, rules, options)
+    rules = _asked_rules(request, rules)
     texts = iter(_encoded_texts(request, inputs, rules, options))
     pairs = iter(_encoded_pairs(inputs, rules, options, truncate))
     prepared = []
@@ -60,11 +70,27 @@ def prepare_texts(
         if isinstance(part, Tokens):
             ids = _checked_ids(part, item.param, rules.vocab_size)
             encoded = _Encoded(_fit_tokens(ids, rules, truncate), rules.max_input_tokens)
+        elif isinstance(part, Chat):
+            encoded = _encoded_chat(request, part, item.param, rules, options)
         else:
             encoded = next(pairs if isinstance(part, Pair) else texts)
         _known_ids(encoded.ids, item.param, rules)
         prepared.append(_prepared(encoded, item.param, rules, request.cache_salt, route))
     return prepared
+
+
+def _asked_rules(request: EmbedRequest, rules: TextRules) -> TextRules:
+    """The rules as far as the request leaves them: shorter texts, or no special tokens."""
+    if not request.add_special_tokens:
+        rules = replace(rules, tokenizer=rules.tokenizer.bare())
+    if request.max_tokens is None or request.max_tokens >= rules.max_input_tokens:
+        return rules
+    limit = max(request.max_tokens, 0)
+    return replace(
+        rules,
+        max_input_tokens=limit,
+        late=None if rules.late is None else rules.late.limited(limit),
+    )
 
 
 # Texts.
@@ -75,7 +101,7 @@ def _encoded_texts(
 ) -> list[_Encoded]:
     """Every Text with its prompt, cut where that is asked for."""
     texts = [
-        _checked_text(item.parts[0].text, item.param, options.max_text_chars)
+        checked_text(item.parts[0].text, item.param, options.max_text_chars)
         for item in inputs
         if isinstance(item.parts[0], Text)
     ]
@@ -93,6 +119,23 @@ def _encoded_texts(
     skipped = rules.tokenizer.prompt_length(prompt) if leaves_out else 0
     uncut = [_Encoded(ids, rules.max_input_tokens, skipped=skipped) for ids in found]
     return [_fit_text(encoded, rules, truncate) for encoded in uncut]
+
+
+def _encoded_chat(
+    request: EmbedRequest, chat: Chat, param: str, rules: TextRules, options: EngineOptions
+) -> _Encoded:
+    """A conversation through its template, cut where that is asked for."""
+    asks_for_prompt = request.prompt_name is not None or request.task is not None
+    system = prompt_of(request, rules) if asks_for_prompt else ""
+    for message in chat.messages:
+        for part in message.parts:
+            if isinstance(part, Text):
+                checked_text(part.text, param, options.max_text_chars)
+    ids = chat_ids(chat, rules, options, param, system=system)
+    if not chat.add_special_tokens:
+        rules = replace(rules, tokenizer=rules.tokenizer.bare())
+    encoded = _Encoded(ids, rules.max_input_tokens)
+    return _fit_text(encoded, rules, request.truncate or options.truncate)
 
 
 def _late_texts(
@@ -117,7 +160,7 @@ def _late_texts(
     ]
 
 
-def _checked_text(text: str, param: str, max_chars: int) -> str:
+def checked_text(text: str, param: str, max_chars: int) -> str:
     """The text itself.
 
     Raises:
@@ -126,7 +169,11 @@ def _checked_text(text: str, param: str, max_chars: int) -> str:
     """
     if len(text) > max_chars:
         raise InputTooLongError(
-            f"{param} has {len(text)} characters; at most {max_chars} are read", param=param
+            f"{param} has {len(text)} characters; at most {max_chars} are read",
+            param=param,
+            length=len(text),
+            limit=max_chars,
+            unit="characters",
         )
     if not text.isascii():
         try:
@@ -144,7 +191,8 @@ def _checked_ids(part: Tokens, param: str, vocab_size: int) -> IntArray:
     """The ids as they are.
 
     Raises:
-        InvalidInputError: There are none, or one is not of the model's vocabulary.
+        InvalidInputError: There are none.
+        TokenIdError: One is not of the model's vocabulary.
     """
     ids = part.ids
     if not ids:
@@ -153,10 +201,11 @@ def _checked_ids(part: Tokens, param: str, vocab_size: int) -> IntArray:
         position, token = next(
             (position, token) for position, token in enumerate(ids) if not 0 <= token < vocab_size
         )
-        raise InvalidInputError(
+        raise TokenIdError(
             f"{param} has token id {token} at position {position}; this model's ids are 0 to "
             f"{vocab_size - 1}",
             param=param,
+            token=token,
         )
     return np.array(ids, np.int64)
 
@@ -191,7 +240,7 @@ def _fit_tokens(ids: IntArray, rules: TextRules, truncate: Truncate) -> IntArray
     limit = rules.max_input_tokens
     if len(ids) <= limit or truncate == "none":
         return ids
-    return ids[:limit] if truncate == "end" else ids[-limit:]
+    return ids[:limit] if truncate == "end" else ids[len(ids) - limit :]
 
 
 # Pairs.
@@ -205,11 +254,27 @@ def _encoded_pairs(
     asked = [(item.param, item.parts[0]) for item in inputs if isinstance(item.parts[0], Pair)]
     texts: dict[str | None, list[tuple[str, str]]] = {}
     for param, pair in asked:
-        checked = tuple(_checked_text(text, param, limit) for text in (pair.first, pair.second))
+        checked = tuple(checked_text(text, param, limit) for text in (pair.first, pair.second))
         texts.setdefault(pair.instruction, []).append((checked[0], checked[1]))
     encode = _pair_encoder(rules, truncate)
     found = {instruction: iter(encode(instruction, pairs)) for instruction, pairs in texts.items()}
     return (next(found[pair.instruction]) for _, pair in asked)
+
+
+def pairs_asked(rules: TextRules, instruction: str | None) -> PairEncoding:
+    """How the model puts two texts together.
+
+    Raises:
+        UnsupportedInputError: It reads no pairs, or takes no instruction.
+    """
+    encoding = rules.pairs
+    if encoding is None:
+        raise UnsupportedInputError("the active model reads no pairs of texts")
+    if instruction is None:
+        return encoding
+    if not isinstance(encoding, JudgePairs):
+        raise UnsupportedInputError("this model takes no instruction", param="instruction")
+    return encoding.instructed(instruction)
 
 
 def _pair_encoder(
@@ -218,13 +283,7 @@ def _pair_encoder(
     cut = None if truncate == "none" else rules.max_input_tokens
 
     def encode(instruction: str | None, pairs: list[tuple[str, str]]) -> list[_Encoded]:
-        encoding = rules.pairs
-        if encoding is None:
-            raise UnsupportedInputError("the active model reads no pairs of texts")
-        if instruction is not None:
-            if not isinstance(encoding, JudgePairs):
-                raise UnsupportedInputError("this model takes no instruction", param="instruction")
-            encoding = encoding.instructed(instruction)
+        encoding = pairs_asked(rules, instruction)
         side: Side = "start" if truncate == "start" else "end"
         return [
             _Encoded(pair.ids, rules.max_input_tokens, segments=pair.segments)
@@ -238,26 +297,33 @@ def _pair_encoder(
 
 
 def _prepared(encoded: _Encoded, param: str, rules: TextRules, salt: str, route: Route) -> Prepared:
-    length = len(encoded.ids)
+    length = len(encoded.ids) if encoded.num_tokens is None else encoded.num_tokens
     if length > encoded.limit:
-        raise InputTooLongError(
-            f"{param} has {length} tokens; the model reads at most {encoded.limit}: "
-            "shorten it or ask for truncation",
-            param=param,
-        )
+        raise too_long(param, length, encoded.limit)
     if length == 0 and not rules.empty_is_zero:
-        raise InvalidInputError(f"{param} gives no tokens, so it has no embedding", param=param)
+        raise InvalidInputError(EMPTY_PROMPT, param=param)
     encoded = _filled(encoded, rules)
     return Prepared(
         route=route,
         array=encoded.ids,
         cost=max(len(encoded.ids), 1),
-        num_tokens=length if encoded.num_tokens is None else encoded.num_tokens,
+        num_tokens=length,
         key=_key(encoded, salt, route),
         segments=encoded.segments,
         skipped=encoded.skipped,
         attended=encoded.attended,
         kept=encoded.kept,
+    )
+
+
+def too_long(param: str, length: int, limit: int) -> InputTooLongError:
+    """The error for a text of too many tokens."""
+    return InputTooLongError(
+        f"{param} has {length} tokens; the model reads at most {limit}: "
+        "shorten it or ask for truncation",
+        param=param,
+        length=length,
+        limit=limit,
     )
 
 

@@ -106,7 +106,7 @@ def _read_data_uri(uri: str, wanted: Wanted) -> bytes:
         )
     media_type = head["kind"].strip().lower()
     accepted = _MEDIA_TYPES[wanted.kind]
-    if not media_type.startswith(accepted) and media_type != _ANY_TYPE:
+    if not media_type.startswith(accepted) and media_type not in ("", _ANY_TYPE):
         shown = [f"{name}…" if name.endswith("/") else name for name in accepted]
         raise wanted.error(
             f"the data URI's media type must be {', '.join(shown)} or {_ANY_TYPE}",

@@ -69,7 +69,8 @@ class Head:
         dimensions: N.
         normalize: Whether each vector of ``tokens`` is brought to unit length afterwards.
         drops_first: Whether the vector of a text's first token is left out (bge-m3's ``tokens``).
-        activation: What a ``score`` goes through; None for raw.
+        activation: What the ``score`` of a pair goes through; None for raw.
+        text_activation: What the ``score`` of a single text goes through; None for raw.
         pooling: How the rows it reads are pooled where the head decides, not the checkpoint.
     """
 
@@ -80,6 +81,7 @@ class Head:
     normalize: bool = False
     drops_first: bool = False
     activation: Literal["sigmoid", "softmax"] | None = None
+    text_activation: Literal["sigmoid", "softmax"] | None = None
     pooling: Pooling | None = None
 
 

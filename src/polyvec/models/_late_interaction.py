@@ -5,7 +5,7 @@ other tokens may not see them; of a document's vectors those of punctuation are 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -61,6 +61,14 @@ class LateInteractionRules:
     def of(self, role: Role) -> Reading:
         """The reading of a role."""
         return self.query if role == "query" else self.document
+
+    def limited(self, max_tokens: int) -> "LateInteractionRules":
+        """The same for shorter texts; what fills a query up is not counted."""
+        query, document = (
+            replace(reading, limit=min(reading.limit, max_tokens))
+            for reading in (self.query, self.document)
+        )
+        return LateInteractionRules(query, document)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from polyvec.checkpoints.chat_template import ChatTemplate
 from polyvec.checkpoints.pair_encoding import PairEncoding
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.checkpoints.weights import Weights
@@ -35,6 +36,8 @@ class TextRules:
         empty_is_zero: Whether a text without tokens has the zero vector (static models); otherwise
             it has none.
         padding: What texts are filled up with before the model reads them; None for nothing.
+        chat_template: What makes one text of a conversation; None for a model without.
+        template_tokens: Special tokens by their names in chat templates.
     """
 
     tokenizer: Tokenizer
@@ -49,6 +52,8 @@ class TextRules:
     marked_prompts: frozenset[str] = frozenset()
     empty_is_zero: bool = False
     padding: Padding | None = None
+    chat_template: ChatTemplate | None = None
+    template_tokens: Mapping[str, Any] = field(default_factory=dict)
 
     def filled(self, ids: IntArray) -> IntArray:
         """Token ids (L,) of a text that is no longer than allowed, as the model reads them."""
@@ -99,6 +104,7 @@ class Model:
         dense: Steps after pooling, in order (Sentence-Transformers ``2_Dense`` …).
         heads: Outputs other than the plain pooled row, the main one first; see `Family.heads`.
         adapters: Names of adapters, in the order of the weights' first axis.
+        labels: What a classifier's scores stand for; empty for any other model.
         settings: Every resolved setting with its origin.
         default_dtype: Precision that the alias asks for by which the model was named, or None.
         standardizes: Whether a vector is brought to zero mean and unit variance before it is cut.
@@ -118,6 +124,7 @@ class Model:
     dense: tuple[Projection, ...] = ()
     heads: Mapping[Output, Head] = field(default_factory=dict)
     adapters: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=dict)
     default_dtype: Literal["int8"] | None = None
     prebuilt: Path | None = None

@@ -24,6 +24,8 @@ class ModelOptions:
         prompts: Prompt name → prefix, beside and before the checkpoint's own.
         default_prompt_name: One of the prompts, for requests that name none.
         matryoshka: Shorter lengths that callers may ask for.
+        chat_template: File, Jinja itself or registered name of the template that conversations go
+            through, instead of the checkpoint's.
         pooler_config: vLLM's ``--pooler-config``; see `polyvec.models._overrides`.
         hf_overrides: Merged over config.json before it is read.
         convert: vLLM's ``--convert``: what the model must be good for. A causal language model
@@ -41,6 +43,7 @@ class ModelOptions:
     prompts: Mapping[str, str] | None = None
     default_prompt_name: str | None = None
     matryoshka: tuple[int, ...] = ()
+    chat_template: str | None = None
     pooler_config: Mapping[str, Any] | None = None
     hf_overrides: Mapping[str, Any] | None = None
     convert: Convert = "auto"

@@ -11,7 +11,7 @@ from typing import Any
 from polyvec.checkpoints.adapter_folders import KEY as ADAPTERS
 from polyvec.checkpoints.adapter_folders import WEIGHTS as ADAPTER_WEIGHTS
 from polyvec.checkpoints.image_processor import read_image_transform
-from polyvec.checkpoints.locate import locate
+from polyvec.checkpoints.locate import is_local, locate
 from polyvec.checkpoints.read import Checkpoint, read_checkpoint
 from polyvec.checkpoints.weights import Weights
 from polyvec.errors import CheckpointError, ConfigError
@@ -33,6 +33,7 @@ from polyvec.models._registry import (
     family_of,
 )
 from polyvec.models._resolve_heads import (
+    labels_of,
     poolings_of,
     replaces_pooling,
     resolve_heads,
@@ -43,7 +44,12 @@ from polyvec.models._templates import usage_of
 from polyvec.models._text_rules import read_text_rules
 from polyvec.types import Output
 
-__all__ = ["ModelOptions", "resolve"]
+__all__ = ["ModelOptions", "is_here", "resolve"]
+
+
+def is_here(reference: str, options: ModelOptions) -> bool:
+    """Whether a checkpoint can be read without the network."""
+    return is_local(_repo_of(reference), revision=options.revision)
 
 
 def resolve(reference: str, options: ModelOptions | None = None) -> Model:
@@ -90,6 +96,7 @@ def resolve(reference: str, options: ModelOptions | None = None) -> Model:
         dense=dense,
         heads=heads,
         adapters=_adapters(checkpoint, family, config, answers),
+        labels=labels_of(checkpoint, heads),
         settings=answers.found,
         default_dtype=alias_dtype(reference),
         prebuilt=checkpoint.graph_file if family.name == PREBUILT else None,

@@ -64,7 +64,22 @@ def resolve_heads(
     if score is None:
         _check_scores(checkpoint, names)
         return heads
+    score = replace(score, text_activation=_text_activation(checkpoint, score.dimensions))
     return {**heads, "score": _with_activation(score, checkpoint)}
+
+
+def labels_of(checkpoint: Checkpoint, heads: Mapping[Output, Head]) -> tuple[str, ...]:
+    """What a classifier's scores stand for; empty for any other model.
+
+    Source: transformers PreTrainedConfig, which numbers labels that have no names.
+    """
+    if "score" not in heads or not is_scorer(checkpoint.architecture or ""):
+        return ()
+    said = checkpoint.config.get("id2label")
+    said = said if isinstance(said, Mapping) else {}
+    return tuple(
+        str(said.get(str(number), f"LABEL_{number}")) for number in range(heads["score"].dimensions)
+    )
 
 
 def with_extra_files(weights: Weights, checkpoint: Checkpoint, family: Family) -> Weights:
@@ -227,6 +242,20 @@ def _answer_ids(checkpoint: Checkpoint, answers: Any) -> tuple[int, int]:
         f'["no", "yes"], not {answers!r}',
         param="classifier_from_token",
     )
+
+
+def _text_activation(
+    checkpoint: Checkpoint, num_labels: int
+) -> Literal["sigmoid", "softmax"] | None:
+    """What makes probabilities of a single text's logits.
+
+    Source: transformers TextClassificationPipeline, by ``problem_type``.
+    """
+    kind = checkpoint.config.get("problem_type")
+    if kind == "regression":
+        return None
+    several = num_labels > 1 and kind != "multi_label_classification"
+    return "softmax" if several else "sigmoid"
 
 
 def _with_activation(head: Head, checkpoint: Checkpoint) -> Head:

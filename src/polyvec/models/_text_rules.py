@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from polyvec.checkpoints.chat_template import ChatTemplate, read_chat_template, special_tokens
 from polyvec.checkpoints.locate import locate_clip_tokenizer
 from polyvec.checkpoints.read import Checkpoint
+from polyvec.checkpoints.registered_templates import TOKENS_OF_TEMPLATES
 from polyvec.checkpoints.text_cleaning import read_cleaning, tokenizer_cleaning
 from polyvec.checkpoints.tokenizer import Tokenizer
 from polyvec.errors import CheckpointError, ConfigError
@@ -61,7 +63,24 @@ def read_text_rules(
         ),
         empty_is_zero=not tower.mixes_tokens,
         padding=_padding(checkpoint, tower.padding(config), tokenizer, answers),
+        chat_template=_chat_template(checkpoint, tokenizer, options, answers),
+        template_tokens=special_tokens(checkpoint.root, checkpoint.tokenizer_config),
     )
+
+
+def _chat_template(
+    checkpoint: Checkpoint, tokenizer: Tokenizer, options: ModelOptions, answers: Answers
+) -> ChatTemplate | None:
+    given = options.chat_template
+    needed = TOKENS_OF_TEMPLATES.get(given or "", ())
+    if not all(map(tokenizer.has_token, needed)):
+        # Clients written for the template's model know it by this name, whatever model is served.
+        answers.keep("chat_template", None, f"{given} needs {' '.join(needed)}; an alias only")
+        given = None
+    found = read_chat_template(checkpoint.root, checkpoint.tokenizer_config, given)
+    if found is not None:
+        answers.keep("chat_template", f"{len(found.source)} characters", found.origin)
+    return found
 
 
 # The tokenizer.
@@ -182,7 +201,10 @@ def _max_input_tokens(
     model_max = checkpoint.tokenizer_config.get("model_max_length")
     if isinstance(model_max, int | float) and 0 < model_max < _UNLIMITED_TOKENS:
         limits.append((int(model_max), "tokenizer_config.json: model_max_length"))
-    return int(answers.keep("max_input_tokens", *min(limits)))
+    limit, origin = min(limits)
+    if limit < positions:
+        answers.keep("positions", positions, f"{checkpoint.config_origin}: positions")
+    return int(answers.keep("max_input_tokens", limit, origin))
 
 
 # Prompts.

@@ -16,6 +16,7 @@ from polyvec.dialects._base import Call, Dialect, Reply
 from polyvec.dialects._registry import RouteTable
 from polyvec.errors import AuthenticationError, InvalidInputError, NotReadyError, PolyvecError
 from polyvec.server.body import UNSUPPORTED_ENCODING, ClientDisconnectedError, Receive, read_body
+from polyvec.server.hosted_routes import with_hosted_routes
 from polyvec.server.metrics import RequestMetrics
 from polyvec.server.middleware import KeyRing, RawHeaders, host_allowed, printable, request_ids
 from polyvec.server.options import ServerOptions
@@ -97,7 +98,11 @@ class App:
     ) -> None:
         self._service = service
         self._options = options
-        self._keys = KeyRing(options.api_keys, public_models=options.public_models)
+        self._keys = KeyRing(
+            options.api_keys,
+            public_models=options.public_models,
+            probe_path=options.health_route,
+        )
         self._hosts = frozenset(name.lower() for name in options.allowed_hosts)
         self._request_id = request_ids()
         self.metrics = RequestMetrics()
@@ -105,7 +110,13 @@ class App:
         own = server_dialect(
             self.metrics, snapshots=snapshots, is_draining=lambda: self.is_draining
         )
-        self.routes = RouteTable((*dialects, own))
+        self.routes = RouteTable(
+            with_hosted_routes(
+                (*dialects, own),
+                predict_route=options.predict_route,
+                health_route=options.health_route,
+            )
+        )
         self._known = frozenset(self.routes.owners)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,7 +150,9 @@ class App:
         headers = dict(scope["headers"])
         path: str = scope["path"]
         root = self._options.root_path
-        if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
+        is_below = root and path.startswith(root) and path[len(root) :][:1] in ("", "/")
+        # A prefix such as /v1 makes /v1/models ambiguous: whoever writes that means /v1/models.
+        if is_below and not self.routes.allowed_methods(path):
             path = path[len(root) :] or "/"
         method = scope["method"]
         call = Call(
@@ -273,8 +286,9 @@ async def _disconnected(receive: Receive) -> None:
 
 async def _send_reply(send: Send, reply: Reply, exchange: _Exchange, *, with_body: bool) -> None:
     headers = [(b"x-request-id", exchange.request_id)]
-    if reply.status != _NO_CONTENT:
+    if reply.body:
         headers.append((b"content-type", reply.media_type.encode("latin-1")))
+    if reply.status != _NO_CONTENT:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     if reply.headers:
         headers += [

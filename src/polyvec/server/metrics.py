@@ -10,7 +10,7 @@ from typing import Any
 from polyvec.engine.metrics import SECONDS_BOUNDS, Histogram
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_GAUGES = frozenset({"tokens_per_s", "queue_depth"})
+_GAUGES = frozenset({"tokens_per_s", "queue_depth", "memory_bytes"})
 
 
 class RequestMetrics:

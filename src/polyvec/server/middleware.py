@@ -3,6 +3,8 @@
 Plain functions that `app` calls, not nested ASGI layers: each layer would wrap every message.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
 import itertools
@@ -14,7 +16,18 @@ from polyvec.errors import AuthenticationError
 
 RawHeaders = Mapping[bytes, bytes]
 
-OPEN_PATHS = frozenset({"/live", "/ready", "/health"})
+OPEN_PATHS = frozenset(
+    {
+        "/live",
+        "/ready",
+        "/health",
+        "/ping",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/.well-known/live",
+        "/.well-known/ready",
+    }
+)
 """Answered without a key: an orchestrator's probes have none."""
 
 MODEL_LIST_PATHS = frozenset({"/v1/models", "/models"})
@@ -31,9 +44,16 @@ class KeyRing:
         is_open: There are no keys, so everybody may come in.
     """
 
-    def __init__(self, keys: Iterable[str], *, public_models: bool = False) -> None:
+    def __init__(
+        self,
+        keys: Iterable[str],
+        *,
+        public_models: bool = False,
+        probe_path: str = "",
+    ) -> None:
         self._digests = tuple(hashlib.sha256(key.encode()).digest() for key in keys)
         self._public_models = public_models
+        self._probe_path = probe_path
         self.is_open = not self._digests
 
     def check(self, method: str, path: str, headers: RawHeaders) -> None:
@@ -48,6 +68,8 @@ class KeyRing:
             AuthenticationError: The key is missing or wrong.
         """
         if self.is_open or path in OPEN_PATHS:
+            return
+        if method == "GET" and path == self._probe_path:
             return
         if self._public_models and method == "GET" and path in MODEL_LIST_PATHS:
             return
@@ -67,8 +89,22 @@ def _offered_keys(headers: RawHeaders) -> Iterable[bytes]:
     scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
     if scheme.lower() == b"bearer":
         yield token.strip()
+    if scheme.lower() == b"basic":
+        yield _password(token.strip())
     yield headers.get(b"api-key", b"")
     yield headers.get(b"x-api-key", b"")
+
+
+def _password(token: bytes) -> bytes:
+    """The password of ``user:password`` in base64.
+
+    Databases that call an embedding server take nothing but its address; what it has before the
+    ``@`` is sent this way by the HTTP libraries of Go, Rust and Python.
+    """
+    try:
+        return base64.b64decode(token, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
 
 
 def request_ids() -> Callable[[RawHeaders], bytes]:

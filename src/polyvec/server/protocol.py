@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from polyvec.server.options import ServerOptions
+from polyvec.server.routes import problem
 
 CANCELS_ON_DISCONNECT = "polyvec.cancels_on_disconnect"
 """Scope extension: the request's task is cancelled when its client goes away."""
@@ -81,7 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse headers that are not complete within their limit."""
-        if self._waiting_for == _NOTHING:
+        if self._waiting_for == _NOTHING or self._is_silent():
             self._expect(_HEADERS)  # before parsing: blank lines alone begin no message
             self._header_bytes = 0
         if self._waiting_for == _HEADERS:
@@ -159,12 +160,18 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.flow.read_paused:
                 return  # it is we who do not read
             limit_s = self._options.body_timeout_s
+        elif self._is_silent():
+            limit_s = self._options.keep_alive_s  # a busy client opens thousands, then sends
         if now_s - self._waiting_since_s < limit_s:
             return
-        if self._waiting_for == _HEADERS and not self._header_bytes + self._chunk_bytes:
-            self.transport.close()  # never said a word: nobody reads an answer
+        if self._is_silent():
+            self.transport.close()  # nobody reads an answer
         else:
             self._refuse(408, _TIMEOUT)
+
+    def _is_silent(self) -> bool:
+        """Whether the client has never said a word."""
+        return self._waiting_for == _HEADERS and not self._header_bytes + self._chunk_bytes
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._task = task = self.loop.create_task(cycle.run_asgi(app))
@@ -211,7 +218,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, phrase: str) -> None:
         """Answer in place of the application, unless it has begun to, and hang up."""
         if self._may_answer():
-            body = b'{"error":{"message":"%b","type":"invalid_request_error"}}' % phrase.encode()
+            body = problem(status, phrase, code="bad_request").body
             head = (
                 f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"

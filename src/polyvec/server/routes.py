@@ -8,6 +8,7 @@ import orjson
 
 from polyvec import __version__
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
+from polyvec.dialects._openai_errors import error_body
 from polyvec.errors import (
     AuthenticationError,
     InvalidInputError,
@@ -18,6 +19,7 @@ from polyvec.errors import (
     PolyvecError,
 )
 from polyvec.server.metrics import MEDIA_TYPE, RequestMetrics, engine_lines, ready_lines
+from polyvec.server.openapi_files import DOCUMENT, PAGE, read_file
 from polyvec.service import Service
 
 Snapshots = Callable[[], Mapping[str, Mapping[str, Any]]]
@@ -32,23 +34,32 @@ _STATUSES: tuple[tuple[type[PolyvecError], int], ...] = (
 )
 
 
+_KINDS = {
+    401: "AuthenticationError",
+    404: "NotFoundError",
+    405: "MethodNotAllowed",
+    413: "RequestEntityTooLarge",
+}
+
+
 def problem(
     status: int, message: str, *, code: str, headers: Mapping[str, str] | None = None
 ) -> Reply:
     """An error body that every client finds its own key in.
 
-    OpenAI's read ``error``, pymilvus ``message``, Jina's and FastAPI's users ``detail``.
+    OpenAI's read ``error``, pymilvus ``message``, Jina's and FastAPI's users ``detail``. It is the
+    body of the dialects of OpenAI's shape.
     """
-    error = {"message": message, "type": _kind(status), "param": None, "code": code}
-    body = {"error": error, "message": message, "detail": message}
+    body = error_body(status, message, kind=_kind(status), param=None, reason=code)
     return Reply(status, orjson.dumps(body), headers or {})
 
 
 def _kind(status: int) -> str:
-    """OpenAI's ``type`` of an error."""
-    if status == HTTPStatus.UNAUTHORIZED:
-        return "authentication_error"
-    return "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+    """The ``type`` of an error, as the dialects of OpenAI's shape name it."""
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        is_busy = status == HTTPStatus.SERVICE_UNAVAILABLE
+        return "ServiceUnavailableError" if is_busy else "InternalServerError"
+    return _KINDS.get(status, "BadRequestError")
 
 
 def render_error(error: PolyvecError, call: Call) -> Reply:
@@ -81,6 +92,11 @@ def server_dialect(
         lines = [*metrics.lines(), *ready_lines(is_ready), *engine_lines(snapshots())]
         return Reply(200, ("\n".join(lines) + "\n").encode(), media_type=MEDIA_TYPE)
 
+    async def load(call: Call, service: Service) -> Reply:
+        del call, service
+        # This very request is in flight too.
+        return _json({"server_load": max(metrics.in_flight - 1, 0)})
+
     return Dialect(
         name="server",
         routes=(
@@ -88,7 +104,10 @@ def server_dialect(
             Route("GET", "/live", _live),
             Route("GET", "/ready", ready),
             Route("GET", "/version", _version),
+            Route("GET", "/load", load),
             Route("GET", "/metrics", show_metrics),
+            Route("GET", "/openapi.json", _openapi),
+            Route("GET", "/docs", _docs),
         ),
         render_error=render_error,
         source="ARCHITECTURE.md",
@@ -109,6 +128,16 @@ async def _version(call: Call, service: Service) -> Reply:
     return _json({"version": __version__})
 
 
+async def _openapi(call: Call, service: Service) -> Reply:
+    del call, service
+    return Reply(200, read_file(DOCUMENT))
+
+
+async def _docs(call: Call, service: Service) -> Reply:
+    del call, service
+    return Reply(200, read_file(PAGE), media_type="text/html; charset=utf-8")
+
+
 async def _front_page(call: Call, service: Service) -> Reply:
     del call
     return _json(
@@ -121,6 +150,7 @@ async def _front_page(call: Call, service: Service) -> Reply:
                 "models": "GET /v1/models",
                 "ready": "GET /ready",
                 "metrics": "GET /metrics",
+                "docs": "GET /docs",
             },
         }
     )

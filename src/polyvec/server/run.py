@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -15,12 +17,16 @@ import uvloop
 
 from polyvec import __version__
 from polyvec.dialects._registry import find_dialects
-from polyvec.engine.load import RunOptions, ServedModel, load_service
+from polyvec.engine.load import RunOptions, load_service
 from polyvec.engine.local import LocalService
+from polyvec.engine.roster import ModelSource
+from polyvec.engine.served import ServedModel
 from polyvec.errors import ConfigError
+from polyvec.server.admin import ALLOWED_HOSTS, HOST, ModelOf, admin_dialect
 from polyvec.server.app import App
 from polyvec.server.options import ServerOptions
 from polyvec.server.protocol import bounded_protocol, close_overdue
+from polyvec.server.watch import reload_on_hangup, watch
 from polyvec.types import ModelCard
 
 _log = logging.getLogger(__name__)
@@ -89,8 +95,31 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(models: Sequence[ServedModel], run: RunOptions, options: ServerOptions) -> None:
+class AdminServer(Server):
+    """A second server in the process: it stops when it is told, and takes no signals."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the first server."""
+        yield
+
+
+def serve(
+    models: Sequence[ServedModel],
+    run: RunOptions,
+    options: ServerOptions,
+    *,
+    source: ModelSource | None = None,
+    model_of: ModelOf | None = None,
+) -> None:
     """Run a server from the first model's load to the last request's answer.
+
+    Args:
+        models: In serving order.
+        run: How they are run.
+        options: How to listen.
+        source: Where the list of models can be read again.
+        model_of: What a request to the admin port says of a model; no admin port without it.
 
     Raises:
         ConfigError: The address is taken, or an option cannot be used here.
@@ -98,17 +127,32 @@ def serve(models: Sequence[ServedModel], run: RunOptions, options: ServerOptions
     """
     # Hostile metadata makes Pillow warn once per file, which fills stderr and warnings' registry.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    listener = bind(options)
-    with closing(listener):
+    seen = None if source is None else source.stamp()
+    with ExitStack() as stack:
+        listener = stack.enter_context(closing(bind(options)))
+        admin = _admin_options(options) if model_of is not None else None
+        admin_listener = None if admin is None else stack.enter_context(closing(bind(admin)))
         if not options.api_keys and not is_loopback(options.host):
             _log.warning("listening on %s without an API key: anybody may use it", options.host)
-        service = load_service(models, run)
+        service = load_service(models, run, source=source)
+        beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        if source is not None:
+            interval_s = run.residency.watch_config_s
+            beside.append(partial(_follow, service, source, seen, interval_s))
+        if admin is not None and admin_listener is not None and model_of is not None:
+            beside.append(partial(_administer, service, admin_listener, admin, model_of))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(service, listener, options))
+            runner.run(_serve(service, listener, options, beside))
 
 
-async def _serve(service: LocalService, listener: socket.socket, options: ServerOptions) -> None:
+async def _serve(
+    service: LocalService,
+    listener: socket.socket,
+    options: ServerOptions,
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+) -> None:
     await service.start()
+    tasks = [asyncio.ensure_future(work()) for work in beside]
     app = App(service, find_dialects(), options, snapshots=lambda: _snapshots(service))
 
     def announce() -> None:
@@ -121,22 +165,66 @@ async def _serve(service: LocalService, listener: socket.socket, options: Server
     try:
         await server.serve(sockets=[listener])
     finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         # What is left after the drain has nobody waiting for it.
         await service.close(drain=False)
 
 
+async def _follow(
+    service: LocalService, source: ModelSource, seen: object, interval_s: float
+) -> None:
+    """Read the list of models again when somebody says so, and when it has changed."""
+    reload_on_hangup(service)
+    if interval_s:
+        await watch(service, source, seen, wait=lambda: asyncio.sleep(interval_s))
+
+
+def _admin_options(options: ServerOptions) -> ServerOptions | None:
+    if options.admin_port is None:
+        return None
+    return replace(
+        options, host=HOST, port=options.admin_port, root_path="", allowed_hosts=ALLOWED_HOSTS
+    )
+
+
+async def _administer(
+    service: LocalService, listener: socket.socket, options: ServerOptions, model_of: ModelOf
+) -> None:
+    """Serve the admin port until cancelled."""
+    dialects = (admin_dialect(service, model_of),)
+    app = App(service, dialects, options, snapshots=lambda: _snapshots(service))
+    url = url_of(listener)
+    server = AdminServer(
+        app, options, on_started=lambda: _log.info("models are administered at %s", url)
+    )
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        listener.close()
+
+
 def ready_line(cards: Sequence[ModelCard], url: str) -> str:
     """What an operator needs to know once: where, and which models in which precision."""
-    models = "; ".join(
-        f"{card.name} ({card.dimensions} dimensions, {card.dtype} on {card.device}, {card.backend})"
-        for card in cards
-    )
-    return f"polyvec {__version__} serves {models} at {url}"
+    models = "; ".join(f"{card.name} ({_shown(card)})" for card in cards)
+    return f"polyvec {__version__} serves {models or 'no model yet'} at {url}"
+
+
+def _shown(card: ModelCard) -> str:
+    if card.state != "ready":
+        return "cannot be loaded" if card.state == "failed" else "loaded by its first request"
+    return f"{card.dimensions} dimensions, {card.dtype} on {card.device}, {card.backend}"
 
 
 def _snapshots(service: LocalService) -> dict[str, dict[str, Any]]:
+    memory = {status.card.name: status.num_bytes for status in service.statuses()}
     return {
-        name: {**engine.metrics.snapshot(), "queue_depth": engine.queue_depth}
+        name: {
+            **engine.metrics.snapshot(),
+            "queue_depth": engine.queue_depth,
+            "memory_bytes": memory[name],
+        }
         for name, engine in service.engines().items()
     }
 

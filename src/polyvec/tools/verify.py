@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from polyvec.checkpoints.locate import locate
 from polyvec.engine.engine import Engine
-from polyvec.engine.load import RunOptions, ServedModel, backend_named, load_model
+from polyvec.engine.load import RunOptions, backend_named, load_model
 from polyvec.engine.prompts import prompt_of
+from polyvec.engine.served import ServedModel
 from polyvec.errors import ConfigError
 from polyvec.media.decoders import Decoders
 from polyvec.models._model import Model, TextRules
