@@ -12,7 +12,7 @@ from tests.e2e.process import ServerProcess, environment, running
 
 HEAVY = {
     "numpy", "openvino", "torch", "transformers", "PIL", "tokenizers", "uvicorn", "orjson",
-    "huggingface_hub", "safetensors", "uvloop", "httptools",
+    "huggingface_hub", "safetensors", "httptools", "pybase64",
 }  # fmt: skip
 FORBIDDEN_IN_A_SERVER = {
     "torch", "transformers", "torchvision", "pandas", "scipy", "sklearn", "sentence_transformers",

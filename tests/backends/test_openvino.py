@@ -1,5 +1,6 @@
 """What the OpenVINO backend adds to the arithmetic: refusals, precision, sessions, memory."""
 
+import ctypes
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,6 +65,20 @@ def test_an_absent_device_is_named_with_those_that_are_here(tmp_path: Path) -> N
     model = resolve(str(tiny.make_bert(tmp_path)), MEAN)
     with pytest.raises(ConfigError, match=r"'tpu' is not here; here are: .*cpu"):
         BACKEND.load(model, BackendOptions(device="tpu"))
+
+
+def test_a_runtime_leaves_the_threads_stack_for_signals_alone() -> None:
+    """Else the runtime unmaps it with the model, and the next signal ends the process."""
+
+    def signal_stack() -> tuple[int, ...]:
+        words = (ctypes.c_size_t * 3)()
+        assert ctypes.CDLL(None).sigaltstack(None, words) == 0
+        return tuple(words)
+
+    before = signal_stack()
+    device = Device(BackendOptions(device="cpu"))
+    assert signal_stack() == before
+    assert device.name == "CPU"
 
 
 def test_the_precision_in_force_is_reported(

@@ -217,7 +217,11 @@ def test_limits_of_a_known_architecture_are_its_own(folders: Folders, tmp_path: 
 
 @pytest.mark.parametrize(
     ("option", "pooling", "normalize"),
-    [("pooling: LAST", "last", True), ("normalize_embeddings: false", "cls", False)],
+    [
+        ("pooling: LAST", "last", True),
+        ("normalize_embeddings: false", "cls", False),
+        ("normalize_embeddings: false, pooling:MEAN", "mean", False),
+    ],
 )
 def test_a_model_server_folder_is_read_as_that_server_reads_it(
     folders: Folders, tmp_path: Path, option: str, pooling: str, *, normalize: bool

@@ -17,7 +17,7 @@ from polyvec.cli import main
 
 HEAVY = (
     "numpy", "openvino", "torch", "tokenizers", "safetensors", "huggingface_hub", "PIL",
-    "starlette", "uvicorn", "uvloop", "httptools", "msgspec", "orjson", "asyncio",
+    "starlette", "uvicorn", "pybase64", "httptools", "msgspec", "orjson", "asyncio",
 )  # fmt: skip
 SOURCE = str(Path(polyvec.__file__).parents[1])
 

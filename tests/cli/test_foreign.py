@@ -282,6 +282,14 @@ def test_a_flag_that_cannot_be_obeyed_is_refused_with_what_to_use(name: str) -> 
         ("--hostname a --rest-bind-address b", "--hostname and --rest-bind-address disagree"),
         ("--host a --hostname b", "--host and --hostname disagree"),
         ("--embedding-dtype int8", "embedding_types"),
+        ("--embedding-dtype 'float32;int8;'", "embedding_types"),
+        ("--embedding-dtype 'float32;float32;'", None),
+        ("m/m --enable-lora --lora-modules a=b", "--enable-lora: adapters"),
+        ("m/m --lora-modules a=b c=d", "adapters"),
+        ("--list_models", "--list-models: write config.json"),
+        ("m/m --rope-scaling '{}'", "--hf-overrides"),
+        ("m/m --limit-mm-per-prompt.image 4", None),
+        ("--model-id a/a --model-id b/b --dtype int8 --dtype float32", "holds for all models"),
         ("--engine debugengine", "--backend fake"),
         ("--pull --source_model a/b", "polyvec export"),
         ("--quantization awq", "--dtype int8"),
@@ -298,6 +306,17 @@ def test_contradictions_are_refused(command: str, message: str | None) -> None:
         given(command)
 
 
+def test_a_repeated_flag_of_one_model_is_meant_for_each_in_turn() -> None:
+    config = given(
+        "--model-id a/a --revision x --pooling cls --served-model-name A "
+        "--model-id b/b --revision y --pooling mean --served-model-name B"
+    )
+    keys = ("revision", "pooling", "served_model_name")
+    found = [[model.values[key].value for key in keys] for model in config.models]
+    assert found == [["x", "cls", ("A",)], ["y", "mean", ("B",)]]
+    assert value(given("m/m --pooling cls --pooling mean"), "model.pooling") == "mean"
+
+
 @pytest.mark.parametrize(
     ("arguments", "written"),
     [
@@ -312,7 +331,8 @@ def test_contradictions_are_refused(command: str, message: str | None) -> None:
             "serve --task pooling CLS --task embeddings",
             "serve --task=pooling,CLS --task=embeddings",
         ),
-        ("serve M --api-key a N", "serve M --api-key a N"),
+        ("serve M --api-key a b", "serve M --api-key=a,b"),
+        ("serve --api-key a M", "serve --api-key=a M"),
         ("serve M -- --is-embedding a", "serve M -- --is-embedding a"),
         ("config show M --served_model_name a b", "config show M --served-model-name=a,b"),
         ("export --truncate --pooling CLS M", "export --truncate --pooling CLS M"),

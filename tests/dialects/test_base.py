@@ -104,6 +104,11 @@ def test_strings_do_not_hide_nesting(characters):
         Call("POST", "/", body=body).json()
 
 
+def test_nesting_that_the_decoder_gives_up_on_is_refused_as_nesting():
+    with pytest.raises(InvalidInputError, match="deeper than 64"):
+        Call("POST", "/", body=_nested(5000)).json()
+
+
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_decode_or_are_invalid_json(body):
     with suppress(InvalidInputError):

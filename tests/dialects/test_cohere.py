@@ -71,10 +71,10 @@ def test_version_1_gives_types_where_they_are_named():
 
 def test_texts_and_pictures_are_counted_apart():
     _, texts = post("/v2/embed", {"texts": ["a", "b"]})
-    assert texts["meta"]["billed_units"] == {"input_tokens": 10}
+    assert texts["meta"]["billed_units"] == {"input_tokens": 10, "image_tokens": 0}
     content = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": PNG}}]
     _, mixed = post("/v2/embed", {"inputs": [{"content": content}]})
-    assert mixed["meta"]["billed_units"] == {"input_tokens": 5, "images": 1, "image_tokens": 0}
+    assert mixed["meta"]["billed_units"] == {"input_tokens": 0, "images": 1, "image_tokens": 5}
     assert mixed["texts"] == []
 
 

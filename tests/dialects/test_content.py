@@ -25,6 +25,7 @@ PNG = "data:image/png;base64,AAAA"
         ({"type": "video_url", "video_url": {"url": "http://h/v"}}, Video(Url("http://h/v"))),
         ({"type": "input_video", "input_video": {"data": "QUJD"}}, Video(Base64("QUJD"))),
         ({"type": "text", "text": "a", "image_url": None}, Text("a")),
+        ({"text": "", "image": "QUJD"}, Image(Base64("QUJD"))),
     ],
 )
 def test_a_part_is_read_by_its_type_or_its_field(part, expected):
@@ -44,6 +45,8 @@ def test_a_part_is_read_by_its_type_or_its_field(part, expected):
         {"type": "image_url", "image_url": ""},
         {"type": "image_url", "image_url": 5},
         {"type": "image_url", "image_url": "ftp://h/a.png"},
+        {"text": "a", "image": "QUJD"},
+        {"image": "QUJD", "video_url": "http://h/v"},
         7,
         None,
         ["a"],

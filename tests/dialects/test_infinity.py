@@ -145,10 +145,18 @@ def test_a_modality_that_the_model_lacks_is_refused_in_infinitys_words(modality,
     assert not service.requests
 
 
-def test_an_unknown_modality_is_refused_by_the_known_ones():
-    reply, body = post("/embeddings", {"input": ["a"], "modality": "smell"})
-    assert reply.status == 400
-    assert "'text', 'image' or 'audio'" in body["error"]["message"]
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"modality": "smell"}, "'text', 'image' or 'audio'"),
+        ({"encoding_format": "hex"}, "'float' or 'base64'"),
+        ({"dimensions": -1}, "0 or more"),
+    ],
+)
+def test_a_value_that_no_body_may_have_is_unprocessable(fields, words):
+    reply, body = post("/embeddings", {"input": ["a"], "modality": "text", **fields})
+    assert reply.status == 422
+    assert words in body["error"]["message"]
 
 
 def test_the_older_path_for_images():

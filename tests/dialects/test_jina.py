@@ -111,6 +111,8 @@ def test_an_input_is_a_text_or_a_picture(item, part):
         ({"input": ["a", 5]}, "input[1]"),
         ({"input": [{}]}, "input[0]"),
         ({"input": [{"image": ""}]}, "input[0].image"),
+        ({"input": [{"text": "a", "image": PNG}]}, "input[0]"),
+        ({"input": [{"text": "a", "url": "https://h/a.png"}]}, "input[0]"),
         ({"model": 1}, "model"),
         ({"task": 1}, "task"),
         ({"dimensions": 0}, "dimensions"),

@@ -131,6 +131,8 @@ def test_a_changed_list_is_followed_under_load_without_a_failed_request(
             wait_until(lambda: served(server) == ["a", "c", "b"], "the list is not followed")
             file.write_text("[[model")
             wait_until(lambda: "is not a TOML file" in server.log.read_text(), "not reported")
+            file.write_text("")
+            wait_until(lambda: "names no model" in server.log.read_text(), "not reported")
             count = len(statuses)
             wait_until(lambda: len(statuses) >= count + 10, "no more answers")
         assert set(statuses) == {200}
@@ -140,6 +142,7 @@ def test_a_changed_list_is_followed_under_load_without_a_failed_request(
         wait_until(lambda: served(server) == ["c"], "models stay")
         assert embed(server, "a").status_code == 404
         assert "c" in embed(server, "a").text
+        assert server.stop() == 0  # signals reach a process that has unloaded models
 
 
 def test_models_are_added_and_removed_under_load(repository: Path) -> None:

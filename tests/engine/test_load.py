@@ -88,6 +88,12 @@ def test_any_other_that_cannot_be_loaded_ends_the_start(tmp_path: Path, lazy: bo
         loaded(demo("a", reference=str(tmp_path), lazy=lazy))
 
 
+def test_of_several_the_one_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        loaded(demo("a", lazy=True), demo("broken", reference=str(tmp_path)))
+    assert caught.value.message.startswith("broken: ")
+
+
 def test_two_models_of_one_name_are_refused_before_anything_is_loaded() -> None:
     with pytest.raises(ConfigError, match="two models are served as 'a'"):
         loaded(demo("a", reference="nobody/has-this"), demo("b", aliases=("a",)))

@@ -7,7 +7,7 @@ import pytest
 
 from polyvec.engine.roster import NAME_TAKEN
 from polyvec.errors import CheckpointError, ConfigError, ModelNotFoundError
-from tests.engine.shelves import Bench, model, until
+from tests.engine.shelves import SIZE, Bench, model, until
 
 
 async def test_reloading_an_unchanged_list_changes_nothing() -> None:
@@ -75,6 +75,16 @@ async def test_one_bad_model_does_not_stop_the_others() -> None:
         bench.loader.broken = set()
         assert await bench.service.reload()  # the changed one is tried again
         assert bench.loader.loaded == ["a", "good", "a"]
+
+
+async def test_a_reload_loads_no_more_models_than_fit_into_memory() -> None:
+    async with Bench("a", memory_budget_bytes=2 * SIZE) as bench:
+        await bench.answered("a")
+        bench.listed = [model(name, lazy=False) for name in "abcd"]
+        assert await bench.service.reload()
+        assert list(bench.states().values()).count("ready") == 2
+        assert [await bench.answered(name) for name in "abcd"] == list("abcd")
+        assert list(bench.states().values()).count("ready") == 2
 
 
 async def test_models_come_and_go_by_hand() -> None:

@@ -188,3 +188,40 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+# Requests beside each other.
+
+
+def put(scheduler: Scheduler[Any], items: list[Item]) -> None:
+    """Let the inputs of one request wait."""
+    before = 0
+    for item in items:
+        scheduler.add(item, after=before)
+        before += item.cost
+
+
+def test_a_small_request_does_not_wait_for_all_of_a_large_one() -> None:
+    scheduler = make_scheduler()
+    put(scheduler, texts(*[60] * 50))
+    first = scheduler.next_batch()
+    put(scheduler, texts(5, first=100))
+    assert [item.number for item in first + scheduler.next_batch()] == [0, 100]
+
+
+def test_two_large_requests_advance_together() -> None:
+    scheduler = make_scheduler()
+    put(scheduler, texts(*[60] * 20))
+    put(scheduler, texts(*[60] * 20, first=100))
+    served = [batch[0].number >= 100 for batch in drain(scheduler)]
+    assert 4 <= sum(served[:10]) <= 6
+
+
+def test_a_stream_of_small_requests_holds_no_large_one_up_for_ever() -> None:
+    scheduler = make_scheduler()
+    put(scheduler, texts(*[60] * 20))
+    left = 20
+    for step in range(100):
+        put(scheduler, texts(30, first=1000 + step))
+        left -= sum(item.number < 1000 for item in scheduler.next_batch())
+    assert left == 0

@@ -397,7 +397,7 @@ def test_a_process_sees_no_secret_of_the_server(monkeypatch):
 def test_a_process_loads_neither_the_runtime_nor_the_web_stack(lone):
     maps = Path(f"/proc/{only_pid(lone)}/maps").read_text()
     assert "_imaging" in maps
-    assert not [name for name in ("openvino", "torch", "uvloop", "tokenizers") if name in maps]
+    assert not [name for name in ("openvino", "torch", "orjson", "tokenizers") if name in maps]
 
 
 def test_a_process_keeps_no_file_of_a_job(lone):

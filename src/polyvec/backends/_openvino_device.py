@@ -1,6 +1,7 @@
 """One device with one precision: what every graph of a model is compiled for."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
 
 import openvino as ov
@@ -48,8 +49,8 @@ class Device:
     """
 
     def __init__(self, options: BackendOptions) -> None:
-        self.core = ov.Core()
-        self.name = _device(self.core, options.device)
+        self.core, available = _started()
+        self.name = _device(available, options.device)
         is_quantized = options.dtype in QUANTIZED
         free = is_quantized or options.dtype == "auto"
         self._hint = self._native_hint() if free else _HINTS[options.dtype]
@@ -86,9 +87,26 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _device(core: ov.Core, wanted: str) -> str:
+def _started() -> tuple[ov.Core, list[str]]:
+    """A runtime, and the devices that it has here.
+
+    The CPU's plugin gives the thread that starts it a stack for signals, and unmaps that stack when
+    the model is unloaded, in whatever thread: the next signal to the first one would end the
+    process. So it is started in a thread that ends at once.
+
+    Source: https://github.com/openvinotoolkit/openvino/blob/master/src/plugins/intel_cpu/src/plugin.cpp
+    """
+
+    def start() -> tuple[ov.Core, list[str]]:
+        core = ov.Core()
+        return core, core.available_devices
+
+    with ThreadPoolExecutor(1, "polyvec-runtime") as threads:
+        return threads.submit(start).result()
+
+
+def _device(available: list[str], wanted: str) -> str:
     device = wanted.upper()
-    available = core.available_devices
     if device not in available and device not in {name.split(".")[0] for name in available}:
         raise ConfigError(
             f"device {wanted!r} is not here; here are: {', '.join(available).lower()}",

@@ -14,6 +14,7 @@ import numpy as np
 import tokenizers
 
 from polyvec.checkpoints.template_conversation import END_MARK
+from polyvec.checkpoints.text_ids import text_ids
 from polyvec.errors import TemplateError
 from polyvec.types import IntArray
 
@@ -106,7 +107,7 @@ class RenderedReader:
 
     def encode(self, text: str) -> IntArray:
         """Ids of a rendered text; nothing is put around it."""
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+        return np.array(text_ids(self._tokenizer, text), np.int64)
 
 
 def _any_of(words: Iterable[str]) -> str:

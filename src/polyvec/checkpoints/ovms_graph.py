@@ -13,7 +13,7 @@ CALCULATOR = "EmbeddingsCalculatorOV"
 
 _POOLINGS = {"CLS": "cls", "MEAN": "mean", "LAST": "lasttoken"}
 """Its names → those of a Pooling module."""
-_FIELD = re.compile(r'^\s*(\w+)\s*:\s*("[^"]*"|[\w.+-]+)', re.MULTILINE)
+_FIELD = re.compile(r'\b(\w+)\s*:\s*("[^"]*"|[\w.+-]+)')
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tokenizers import normalizers, pre_tokenizers
 from polyvec.checkpoints.control_tokens import RenderedReader
 from polyvec.checkpoints.pair_encoding import TemplatePairs
 from polyvec.checkpoints.text_cleaning import Cleaning
+from polyvec.checkpoints.text_ids import text_ids
 from polyvec.checkpoints.token_spans import (
     Spelled,
     around_text,
@@ -142,8 +143,7 @@ class Tokenizer:
         special = self._special_tokens
         texts = self._cleaned(texts)
         if len(texts) == 1:  # a third cheaper than a batch of one
-            ids = self._tokenizer.encode(texts[0], add_special_tokens=special).ids
-            return [self._ended(ids)]
+            return [self._ended(text_ids(self._tokenizer, texts[0], special=special))]
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)
         return [self._ended(encoding.ids) for encoding in encodings]
 
@@ -156,8 +156,7 @@ class Tokenizer:
 
     def encode_frame(self, text: str) -> IntArray:
         """Ids of a template's own text: its control tokens are such, and nothing is put around."""
-        ids = self._marking_tokenizer().encode(text, add_special_tokens=False).ids
-        return np.array(ids, np.int64)
+        return np.array(text_ids(self._marking_tokenizer(), text), np.int64)
 
     def bare(self) -> "Tokenizer":
         """The same tokenizer, which puts no special tokens around texts."""
@@ -280,12 +279,12 @@ class Tokenizer:
     ) -> IntArray:
         special = self._special_tokens
         if not self._marks(text):
-            return self._ended(marking.encode(prompt + text, add_special_tokens=special).ids)
+            return self._ended(text_ids(marking, prompt + text, special=special))
         # Control tokens cut a text in pieces that are tokenised apart, so the last of the prompt's
         # is a place to change over.
         end = max(prompt.rindex(mark) + len(mark) for mark in marks)
-        ids = marking.encode(prompt[:end], add_special_tokens=False).ids
-        ids += self._tokenizer.encode(prompt[end:] + text, add_special_tokens=False).ids
+        ids = text_ids(marking, prompt[:end])
+        ids += text_ids(self._tokenizer, prompt[end:] + text)
         return np.concatenate([self.prefix, np.array(ids, np.int64), self.suffix])
 
     def _spell(

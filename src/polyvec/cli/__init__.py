@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from polyvec import __version__
 from polyvec.cli import config, export, models, serve, verify
 from polyvec.cli._spellings import plain
-from polyvec.errors import PolyvecError
+from polyvec.cli._unknown import explained
+from polyvec.errors import ConfigError, PolyvecError
 
 _USAGE_EXIT = 2
 _INTERRUPTED_EXIT = 130
@@ -24,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, 2 for what the user can mend, 130 after Ctrl-C.
     """
     try:
-        arguments = build_parser().parse_args(plain(sys.argv[1:] if argv is None else argv))
+        words = plain(sys.argv[1:] if argv is None else argv)
+        arguments, unknown = build_parser().parse_known_args(words)
+        if unknown:
+            raise ConfigError(explained(unknown))
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except PolyvecError as error:

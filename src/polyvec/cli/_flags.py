@@ -3,11 +3,12 @@
 import argparse
 import os
 import sys
+from typing import Any
 
 from polyvec.cli._foreign import add_foreign_flags
 from polyvec.config.definitions import DEFINITIONS, Definition
 from polyvec.config.foreign import meaning_of
-from polyvec.config.gather import gather
+from polyvec.config.gather import PER_MODEL, gather
 from polyvec.config.load import Config, load_config
 from polyvec.config.repository import Repository
 
@@ -16,6 +17,8 @@ _MIB = 1 << 20
 
 def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     """MODEL, ``--config`` and a flag for every setting that has one."""
+    # argparse would name every flag here, before it says what any of them means.
+    parser.usage = f"{parser.prog} [flags] [MODEL ...]"
     parser.add_argument(
         "models",
         nargs="*",
@@ -54,15 +57,17 @@ def load_given(arguments: argparse.Namespace) -> Config:
     Raises:
         ConfigError: A setting is unknown or cannot be used.
     """
+    meaning = meaning_of(arguments.foreign or ())
+    are_several = len(arguments.models) + len(meaning.models) > 1
     flags = {
-        definition.key: (given, f"--{definition.flag}")
+        definition.key: (_merged(definition, given, are_several), f"--{definition.flag}")
         for definition in DEFINITIONS
         if (given := getattr(arguments, definition.key, None)) is not None
     }
     found = gather(
         arguments.models,
         flags,
-        meaning_of(arguments.foreign or ()),
+        meaning,
         Repository(arguments.config_path, arguments.model_repository_path),
     )
     return load_config(
@@ -84,10 +89,17 @@ def _add_flag(parser: argparse.ArgumentParser, definition: Definition) -> None:
         parser.add_argument(
             *names, dest=definition.key, action=argparse.BooleanOptionalAction, help=text
         )
-    elif definition.is_list:
+    elif definition.is_list or definition.key in PER_MODEL:
         parser.add_argument(*names, dest=definition.key, action="append", metavar="X", help=text)
     else:
         parser.add_argument(*names, dest=definition.key, metavar="X", help=text)
+
+
+def _merged(definition: Definition, given: Any, are_several: bool) -> Any:  # noqa: FBT001
+    """One value for each model, as Infinity has it, or the last one for the only model."""
+    if definition.is_list or definition.key not in PER_MODEL or definition.is_switch:
+        return given
+    return ";".join(given) if are_several else given[-1]
 
 
 def _shown_default(definition: Definition) -> str:

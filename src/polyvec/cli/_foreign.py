@@ -15,7 +15,7 @@ _SWITCHES = frozenset(
 )
 _NAMES_A_MODEL = frozenset(("--model", "--model-path", "--model-id", "--source-model"))
 _SEVERAL = frozenset(
-    ("served-model-name", "allowed-media-domain", "allowed-media-domains")
+    ("served-model-name", "allowed-media-domain", "allowed-media-domains", "api-key")
 ) | frozenset(name for name, row in ROWS.items() if row.kind == "words")
 
 
@@ -50,13 +50,15 @@ def add_foreign_flags(parser: argparse.ArgumentParser) -> None:
 def _add(group: "argparse._ArgumentGroup", row: Foreign) -> None:
     hidden = row.is_noted or row.help.startswith("refused")
     short = [f"-{name}" for name in (row.name, *row.aliases) if len(name) == 2]  # noqa: PLR2004
+    # A refused flag says what to use, whatever stands behind it.
+    may_be_bare = row.kind == "switch" or (row.kind == "words" and hidden)
     group.add_argument(
         *row.flags,
         *short,
         dest="foreign",
         action=_Note,
-        nargs="?" if row.kind == "switch" else None,
-        const="true" if row.kind == "switch" else None,
+        nargs="?" if may_be_bare else None,
+        const="true" if may_be_bare else None,
         metavar="BOOL" if row.kind == "switch" else "X",
         help=argparse.SUPPRESS if hidden else _shown(row.help).replace("%", "%%"),
     )

@@ -10,7 +10,10 @@ from typing import Any
 from polyvec.cli._foreign import folded
 from polyvec.errors import ConfigError
 
-_JSON_FLAGS = ("--hf-overrides", "--pooler-config", "--prompts")
+_JSON_FLAGS = (
+    *("--hf-overrides", "--pooler-config", "--prompts", "--override-pooler-config"),
+    *("--limit-mm-per-prompt", "--mm-processor-kwargs", "--media-io-kwargs"),
+)
 
 
 def plain(argv: Sequence[str]) -> list[str]:

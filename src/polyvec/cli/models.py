@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from polyvec.cli._flags import add_serve_flags, load_given, take_effect
+from polyvec.errors import CheckpointError
 
 if TYPE_CHECKING:
     from polyvec.engine.load import RunOptions
@@ -64,7 +65,14 @@ def _show(arguments: argparse.Namespace) -> int:
     config = load_given(arguments)
     take_effect(config)
     plan = compose(config)
-    found = [_facts(wanted, plan.run, loads=not arguments.no_load) for wanted in plan.models]
+    found = []
+    for wanted in plan.models:
+        try:
+            found.append(_facts(wanted, plan.run, loads=not arguments.no_load))
+        except CheckpointError as error:
+            if len(plan.models) > 1:
+                error.message = f"{wanted.name}: {error.message}"
+            raise
     if arguments.json:
         print(json.dumps(found[0] if len(found) == 1 else found, indent=2))
         return 0

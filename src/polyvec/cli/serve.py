@@ -6,8 +6,10 @@ import os
 import threading
 
 from polyvec.cli._flags import add_serve_flags, load_given, take_effect
+from polyvec.config.load import DEFAULT, Config
 from polyvec.config.mmes import apply_proxy_exceptions
 from polyvec.config.stamp import stamp_of
+from polyvec.errors import ConfigError
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
     source = None
     if config.lists:
         source = ModelSource(
-            read=lambda: compose(load_given(arguments)).models,
+            read=lambda: compose(_reread(arguments, config)).models,
             stamp=lambda: stamp_of(config.lists),
         )
     serve(plan.models, plan.run, plan.server, source=source, model_of=model_of_table)
@@ -49,3 +51,16 @@ def _run(arguments: argparse.Namespace) -> int:
         logging.shutdown()
         os._exit(0)
     return 0
+
+
+def _reread(arguments: argparse.Namespace, before: Config) -> Config:
+    """The list as it is now.
+
+    Raises:
+        ConfigError: It cannot be read, or is empty, as a file is that an editor is about to write.
+    """
+    config = load_given(arguments)
+    is_default = [one.origin == DEFAULT for one in config.models]
+    if is_default == [True] and [one.origin == DEFAULT for one in before.models] != [True]:
+        raise ConfigError(f"{config.lists[0]} names no model any more", param="config")
+    return config

@@ -81,7 +81,7 @@ def means(
 def ignored(name: str, *aliases: str, kind: Kind = "value", why: str = "") -> Foreign:
     """A row for a flag that changes no vector, and nothing here."""
     return Foreign(
-        name, kind, lambda _: {}, why or "accepted, has no effect", aliases, is_noted=True
+        name, kind, lambda _: {}, why or "it has no meaning here", aliases, is_noted=True
     )
 
 
@@ -105,7 +105,8 @@ def refused(
     harmless = frozenset(allows) | ({"false"} if kind == "switch" else set())
 
     def meaning(text: str) -> Settings:
-        if text.lower() in harmless:
+        parts = text.lower().rstrip(";").split(";")  # Infinity's list, one for each model
+        if harmless.issuperset(part.strip() for part in parts):
             return {}
         raise ValueError(use)
 
@@ -178,9 +179,8 @@ def meaning_of(given: Iterable[Given]) -> Meaning:
         try:
             settings = one.row.meaning(one.text)
         except ValueError as error:
-            raise ConfigError(
-                f"{one.origin} {one.text}: {error}", param=one.origin.lstrip("-")
-            ) from None
+            written = one.origin if one.text == "true" else f"{one.origin} {one.text}"
+            raise ConfigError(f"{written}: {error}", param=one.origin.lstrip("-")) from None
         for key, text in settings.items():
             meaning.put(key, text, one.origin)
         if one.row.is_noted and one.text != "false":

@@ -17,12 +17,13 @@ ModelGiven = tuple[str, Mapping[str, Setting]]
 _PORT = "server.port"
 _NAMES = "model.served_model_name"
 _POOLING = "model.pooling"
-_PER_MODEL = frozenset(
+PER_MODEL = frozenset(
     (
         *(_NAMES, _POOLING, "model.revision", "model.trust_remote_code"),
         *("backend.dtype", "backend.device"),
     )
 )
+"""Keys of flags that may be written once for each model."""
 _SPLADE = "BertSpladeSparseEmbeddingModel"
 
 
@@ -131,7 +132,9 @@ def _spread(
     own: list[dict[str, Setting]] = [{} for _ in references]
     for key, (text, origin) in list(settings.items()):
         is_shared = to_all and key.startswith("model.") and key != _NAMES
-        parts = _parts(text) if key in _PER_MODEL else []
+        parts = _parts(text) if key in PER_MODEL else []
+        if key == _NAMES and to_all and not parts:
+            parts = _flat(text)  # the flag was repeated
         if len(parts) < 2 and not is_shared:  # noqa: PLR2004
             continue
         del settings[key]

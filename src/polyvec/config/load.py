@@ -19,6 +19,8 @@ from polyvec.config.variables import given_variables
 from polyvec.errors import ConfigError
 
 DEFAULT_MODEL = "polyvec-demo"
+DEFAULT = "default"
+"""Origin of what nobody has said."""
 CONFIG_VARIABLE = "POLYVEC_CONFIG"
 MODEL_VARIABLE = "POLYVEC_MODEL"
 MMES_VARIABLE = "POLYVEC_MMES"
@@ -146,7 +148,7 @@ def load_config(
         sources.are_optional, sources.lists = False, []
     sources.variables.update(given.variables)
     if not sources.models and not sources.are_optional:
-        sources.models = [(DEFAULT_MODEL, "default", {})]
+        sources.models = [(DEFAULT_MODEL, DEFAULT, {})]
     return replace(_combine(sources), notes=given.notes)
 
 
@@ -234,7 +236,7 @@ def model_settings(table: Mapping[str, Any], where: str = "the request") -> Mode
         ConfigError: A key is unknown, or a value cannot be used.
     """
     defaults = {
-        definition.name: Value(definition.default, "default")
+        definition.name: Value(definition.default, DEFAULT)
         for definition in DEFINITIONS
         if definition.section == "model"
     }
@@ -306,7 +308,7 @@ def _combine(sources: _Sources) -> Config:
     values: dict[str, Value] = {}
     defaults: dict[str, Value] = {}
     for definition in DEFINITIONS:
-        default = Value(definition.default, "default")
+        default = Value(definition.default, DEFAULT)
         if definition.section == "model":
             defaults[definition.name] = shared.get(definition.key, default)
         else:
@@ -323,7 +325,7 @@ def _model(
     reference, origin, own = entry
     merged = dict(defaults)
     for name, value in own.items():
-        if merged[name].origin == "default":  # flags and variables win over the file
+        if merged[name].origin == DEFAULT:  # flags and variables win over the file
             merged[name] = value
     return ModelSettings(reference, origin, merged)
 

@@ -177,15 +177,21 @@ def _decode_json(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if error.msg.startswith("depth limit"):
+            raise _too_deep() from None
         raise InvalidInputError(
             f"the body is not valid JSON (at line {error.lineno}, column {error.colno})",
             code="invalid_json",
         ) from None
     if _is_deep(body):
-        raise InvalidInputError(
-            f"the body's JSON is nested deeper than {MAX_JSON_DEPTH} levels", code="invalid_json"
-        )
+        raise _too_deep()
     return value
+
+
+def _too_deep() -> InvalidInputError:
+    return InvalidInputError(
+        f"the body's JSON is nested deeper than {MAX_JSON_DEPTH} levels", code="invalid_json"
+    )
 
 
 def _is_deep(body: bytes) -> bool:

@@ -57,11 +57,11 @@ class ApiVersion(TypedDict):
 
 
 class BilledUnits(TypedDict):
-    """What was read; the last two only where there were pictures."""
+    """What was read; the number of images only where there were some."""
 
     input_tokens: int
     images: NotRequired[int]
-    image_tokens: NotRequired[int]
+    image_tokens: int
 
 
 class Meta(TypedDict):

@@ -25,6 +25,7 @@ from polyvec.types import (
 _TEXT_FIELDS: Final = ("text", "input_text")
 _IMAGE_FIELDS: Final = ("image_url", "image", "input_image", "image_base64")
 _VIDEO_FIELDS: Final = ("video_url", "video", "input_video", "video_base64")
+_GROUPS: Final = (_TEXT_FIELDS, _IMAGE_FIELDS, _VIDEO_FIELDS)
 _REFUSED_FIELDS: Final = ("audio_url", "input_audio", "audio", "file", "input_file")
 _MEDIA_SUFFIXES: Final = (
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
@@ -145,13 +146,18 @@ def _field_of(part: Mapping[str, Any], param: str) -> str:
         raise InvalidInputError(
             f"{param}.type must be one of {', '.join(fields)}", param=f"{param}.type"
         )
-    groups = [names for names in (_TEXT_FIELDS, _IMAGE_FIELDS, _VIDEO_FIELDS) if kind in names]
+    groups = [names for names in _GROUPS if kind in names]
     candidates: Sequence[str] = fields if kind is None else (kind, *groups[0])
     found = [name for name in candidates if part.get(name) is not None]
     if not found:
         wanted = kind or "text or image_url or video_url"
         raise InvalidInputError(f"{param} needs {wanted}", param=param)
-    return found[0]
+    filled = [name for name in found if part[name] != ""] or found
+    if not any(set(filled) <= set(group) for group in _GROUPS):
+        raise InvalidInputError(
+            f"{param} has {' and '.join(filled)}: give each a part of its own", param=param
+        )
+    return filled[0]
 
 
 def _pointed_at(value: Any, param: str) -> Any:

@@ -5,12 +5,12 @@ the bytes and a twentieth of the time of Python float lists.
 """
 
 import asyncio
-import binascii
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
 import orjson
+import pybase64
 
 from polyvec.dialects._base import Reply
 from polyvec.types import Embedding, EmbedResult, Float32Array
@@ -92,8 +92,13 @@ def wire_vector(vector: Float32Array, encoding: EncodingFormat) -> Float32Array 
     """
     if encoding == "base64":
         raw = np.ascontiguousarray(vector, dtype=_LITTLE_FLOAT32)
-        return binascii.b2a_base64(raw.data, newline=False).decode("ascii")
+        return base64_text(raw.data)
     return np.ascontiguousarray(vector, dtype=_NATIVE_FLOAT32)
+
+
+def base64_text(raw: bytes | memoryview) -> str:
+    """Return base64 of bytes, or of a contiguous array's ``data``."""
+    return pybase64.b64encode_as_string(raw)
 
 
 def wire_matrix(embeddings: tuple[Embedding, ...]) -> list[Float32Array | str]:

@@ -1,6 +1,5 @@
 """How vectors are written: as numbers, as base64, or as raw bytes outside of JSON."""
 
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import numpy as np
 import orjson
 
 from polyvec.dialects._base import Reply
-from polyvec.dialects._encode import wire_vector
+from polyvec.dialects._encode import base64_text, wire_vector
 from polyvec.dialects._number_formats import (
     ENDIANNESSES,
     NUMBER_FORMATS,
@@ -81,7 +80,7 @@ def encoded(values: Float32Array, encoding: Encoding) -> Float32Array | str:
     if encoding is BASE64:
         return wire_vector(values, "base64")
     raw = number_bytes(values, encoding.dtype, encoding.endianness)
-    return binascii.b2a_base64(raw, newline=False).decode("ascii")
+    return base64_text(raw)
 
 
 def short_numbers(values: Float32Array) -> list[float]:

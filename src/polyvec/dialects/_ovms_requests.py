@@ -196,21 +196,21 @@ def _parse_input(value: Any, vocabulary: Vocabulary) -> tuple[Input, ...]:
         )
     if kind is int:
         return (Input((_tokens(value, "input", vocabulary),)),)
+    _require_tokens(value)
     return tuple(
-        Input((_inner_tokens(ids, f"input[{index}]", vocabulary),), param=f"input[{index}]")
+        Input((_tokens(ids, f"input[{index}]", vocabulary),), param=f"input[{index}]")
         for index, ids in enumerate(value)
     )
 
 
-def _inner_tokens(ids: list[Any], param: str, vocabulary: Vocabulary) -> Tokens:
-    if not ids:
-        _refuse("inner arrays in input should not be empty", param)
-    if isinstance(ids[0], str):
-        _refuse("input must be either array of strings or array of array of integers", param)
-    _require_one_type(ids, "input")
-    if type(ids[0]) is not int:
-        _refuse("every element in input array should be either string or int", param)
-    return _tokens(ids, param, vocabulary)
+def _require_tokens(arrays: list[list[Any]]) -> None:
+    if not all(arrays):
+        _refuse("inner arrays in input should not be empty", "input")
+    found = {type(element) for array in arrays for element in array}
+    if found == {str}:
+        _refuse("input must be either array of strings or array of array of integers", "input")
+    if found != {int}:
+        _refuse("input must be homogeneous", "input")
 
 
 def _tokens(ids: list[Any], param: str, vocabulary: Vocabulary) -> Tokens:

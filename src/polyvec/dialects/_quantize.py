@@ -1,12 +1,11 @@
 """Vectors with fewer bits: bytes and single bits, as hosted embedding APIs give them."""
 
-import binascii
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyvec.dialects._encode import EncodingFormat, wire_vector
+from polyvec.dialects._encode import EncodingFormat, base64_text, wire_vector
 from polyvec.errors import InvalidInputError
 from polyvec.types import Float32Array
 
@@ -71,7 +70,7 @@ def wire_quantized(
     values = quantized(vector, dtype, param)
     if encoding == "float":
         return values
-    return binascii.b2a_base64(values.data, newline=False).decode("ascii")
+    return base64_text(values.data)
 
 
 def _to_int8(vector: Float32Array) -> NDArray[np.int8]:

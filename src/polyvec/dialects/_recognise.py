@@ -64,7 +64,7 @@ def is_sglang(body: Any) -> bool:
 def _is_item(item: Any) -> bool:
     if not isinstance(item, dict) or "type" in item or "role" in item:
         return False
-    return bool(item.keys() & _SGLANG_KEYS) or isinstance(item.get("content"), list)
+    return bool(item.keys() & _SGLANG_KEYS) or isinstance(item.get("content"), str | list)
 
 
 # /rerank and its versions.

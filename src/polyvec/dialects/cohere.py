@@ -93,11 +93,18 @@ def _meta(version: str) -> dict[str, Any]:
 
 
 def _billed_units(request: EmbedRequest, result: EmbedResult) -> dict[str, int]:
-    """Tokens of the texts; pictures are counted, their patches are no tokens."""
+    """Tokens, all of them under ``image_tokens`` as soon as there is one picture.
+
+    A picture that its model reads without tokens counts as one.
+
+    Source: ``/v2/embed`` of https://github.com/vllm-project/vllm.
+    """
     parts = [part for item in request.inputs for part in item.parts]
     num_images = sum(isinstance(part, Image | Video) for part in parts)
-    units = {"input_tokens": result.num_tokens}
-    return {**units, "images": num_images, "image_tokens": 0} if num_images else units
+    if not num_images:
+        return {"input_tokens": result.num_tokens, "image_tokens": 0}
+    num_tokens = sum(max(embedding.num_tokens, 1) for embedding in result.embeddings)
+    return {"input_tokens": 0, "images": num_images, "image_tokens": num_tokens}
 
 
 async def _embed(call: Call, service: Service, *, version: str) -> Reply:

@@ -4,7 +4,7 @@ Rankings without its switch for raw scores are answered by vLLM's dialect.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -78,8 +78,10 @@ def parse(
     name = "dimensions" if body.get("dimensions") is not None else "output_dimension"
     dimensions = optional_int(body, name) or 0
     if dimensions < 0:
-        raise InvalidInputError(f"{name} must be 0 or more; 0 means all", param=name)
-    encoding = one_of(body, "encoding_format", ("float", "base64")) or "float"
+        raise InvalidInputError(
+            f"{name} must be 0 or more; 0 means all", param=name, code="invalid_type"
+        )
+    encoding = _word(body, "encoding_format", ("float", "base64")) or "float"
     request = EmbedRequest(
         model=optional_str(body, "model") or None,
         inputs=_parse_input(body.get("input"), modality),
@@ -168,6 +170,14 @@ def _status(error: PolyvecError) -> int:
     return error_status(error)[0]
 
 
+def _word(body: Mapping[str, Any], name: str, allowed: Sequence[str]) -> str | None:
+    """One of a few words; others are refused with the body, before Infinity looks at it."""
+    try:
+        return one_of(body, name, allowed)
+    except InvalidInputError as error:
+        raise InvalidInputError(error.message, param=name, code="invalid_type") from None
+
+
 def _outputs(card: ModelCard) -> tuple[Output, ...] | None:
     """One vector, or one for each token; what a model's main output is shows when it is loaded."""
     if card.state != "ready":
@@ -222,7 +232,7 @@ def _reply(kind: str, data: list[Any], result: EmbedResult | ScoreResult, call: 
 
 async def _embed(call: Call, service: Service) -> Reply:
     body = call.json_object()
-    modality = one_of(body, "modality", MODALITIES) or "text"
+    modality = _word(body, "modality", MODALITIES) or "text"
     return await _embed_as(modality, call, service)
 
 

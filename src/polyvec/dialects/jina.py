@@ -123,7 +123,7 @@ def _renamed(item: Any) -> Any:
         return item
     for name in _IMAGE_FIELDS:
         if item.get(name) is not None:
-            return {"image": item[name]}
+            return {"text": item.get("text"), "image": item[name]}
     return item
 
 

@@ -77,7 +77,12 @@ def load_service(
     shelf = Shelf((), loader=loader, options=options.residency)
     slots: list[Slot] = []
     for model in models:
-        slots.append(_first_slot(model, shelf, loader))
+        try:
+            slots.append(_first_slot(model, shelf, loader))
+        except CheckpointError as error:
+            if len(models) > 1:
+                error.message = f"{model.name}: {error.message}"
+            raise
         shelf.arrange(slots)
     known = [names[0] for names in alias_groups()]
     return LocalService(shelf, known_models=known, decoders=decoders, source=source)

@@ -159,7 +159,7 @@ class Roster:
         """A new model's slot, loaded unless it is lazy or cannot be."""
         try:
             slot = await self._slot(model)
-            if not self._is_lazy(model):
+            if not self._is_lazy(model) and await self._fits(model):
                 await self._shelf.load(slot)
         except PolyvecError as error:
             _log.error("%s cannot be served: %s", model.name, error.message)
@@ -171,7 +171,8 @@ class Roster:
         old = next((slot for slot in self._shelf.slots if slot.card.name == name), None)
         try:
             slot = await self._slot(model)
-            if old is None or old.engine is not None or old.failure is not None:
+            is_wanted = old is None or old.engine is not None or old.failure is not None
+            if is_wanted and await self._fits(model):
                 await self._shelf.load(slot)
         except PolyvecError as error:
             _log.error("%s stays as it was: %s", name, error.message)
@@ -184,6 +185,17 @@ class Roster:
             raise ConfigError("this service's models cannot change")
         card = await in_thread(lambda: loader.peek(model), name=_THREAD)
         return Slot.of(model, card, self._shelf.options, self._shelf.clock)
+
+    async def _fits(self, model: ServedModel) -> bool:
+        """Whether there is room beside what this change has loaded and what never leaves."""
+        loader = self._shelf.loader
+        if loader is None or not self._shelf.options.memory_budget_bytes:
+            return True
+        blueprint = await in_thread(lambda: loader.read(model), name=_THREAD)
+        if self._shelf.room_for(blueprint.num_bytes, spares_running=False) is not None:
+            return True
+        _log.info("%s does not fit into memory; its first request loads it", model.name)
+        return False
 
     async def _finish(self, change: Coroutine[Any, Any, T]) -> T:
         """A change goes on to its end even if the one who asked for it goes away."""

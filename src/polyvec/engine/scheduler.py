@@ -1,9 +1,16 @@
 """Waiting inputs → next batch. No clock, no threads, no tensors.
 
-Every (priority, route) has a lane. The oldest input of a lane leads a batch, and the inputs
-nearest to it in cost join: padding is the largest single loss on a CPU, so lengths in a batch are
-near-equal. A batch never mixes priorities, since the urgent inputs would wait for the others to be
-computed. Bulk inputs, the frames of videos, come in hundreds and have lanes of their own.
+Every (priority, route) has a lane. The input of a lane whose turn is first leads a batch, and the
+inputs nearest to it in cost join: padding is the largest single loss on a CPU, so lengths in a
+batch are near-equal. A batch never mixes priorities, since the urgent inputs would wait for the
+others to be computed. Bulk inputs, the frames of videos, come in hundreds and have lanes of their
+own.
+
+Turns are start-time fair queueing with every request a flow: an input's turn is the scheduler's
+present plus what its own request has before it. So a small request is not made to wait for all of
+a large one that came a moment earlier, and two large ones advance together. The present also moves
+by half of what is computed, so that no stream of small requests holds a large one up for ever.
+Source: https://dl.acm.org/doi/10.1145/248156.248171.
 """
 
 from bisect import bisect_left, insort
@@ -53,6 +60,7 @@ class Scheduler(Generic[Item]):
         self._max_passed_over_batches = max_passed_over_batches
         self._lanes: dict[_Key, _Lane[Item]] = {}
         self._num_batches = 0
+        self._present = 0
         self._cost = 0
         self._size = 0
 
@@ -64,13 +72,18 @@ class Scheduler(Generic[Item]):
         """Whether something waits that is not bulk."""
         return any(lane.priority < BULK_PRIORITY for lane in self._lanes.values())
 
-    def add(self, item: Item) -> None:
-        """Let an input wait; O(log n) comparisons."""
+    def add(self, item: Item, *, after: int = 0) -> None:
+        """Let an input wait; O(log n) comparisons.
+
+        Args:
+            item: Not waiting yet.
+            after: Cost of the inputs that its own request has before it.
+        """
         key = (item.priority, item.route)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(item.priority, self._num_batches)
-        lane.add(item)
+        lane.add(item, self._present + after)
         self._size += 1
         self._cost += item.cost
 
@@ -107,20 +120,22 @@ class Scheduler(Generic[Item]):
         key = self._next_lane(lanes)
         lane = lanes[key]
         share = -(-self._cost // idle_workers)
+        turn, _ = lane.first()
         batch = lane.take(min(self._max_batch_tokens, share))
+        self._present = max(self._present + sum(item.cost for item in batch) // 2, turn)
         self._num_batches += 1
         lane.led_at = self._num_batches
         self._left(key, lane, batch)
         return batch
 
     def _next_lane(self, lanes: "Mapping[_Key, _Lane[Item]]") -> _Key:
-        """The lane that was passed over too often; else best priority, then oldest input."""
+        """The lane that was passed over too often; else best priority, then first turn."""
         if len(lanes) == 1:
             return next(iter(lanes))
         key, lane = min(lanes.items(), key=lambda entry: entry[1].led_at)
         if self._num_batches - lane.led_at >= self._max_passed_over_batches:
             return key
-        return min(lanes.items(), key=lambda entry: (entry[0][0], entry[1].oldest()))[0]
+        return min(lanes.items(), key=lambda entry: (entry[0][0], entry[1].first()))[0]
 
     def _left(self, key: _Key, lane: "_Lane[Item]", items: Iterable[Item]) -> None:
         """Keep count of what waits; an empty lane goes."""
@@ -132,39 +147,42 @@ class Scheduler(Generic[Item]):
 
 
 class _Lane(Generic[Item]):
-    """Inputs of one priority and route, sorted by cost and by age.
+    """Inputs of one priority and route, sorted by cost and by turn.
 
     Attributes:
         items: By number.
         led_at: Batches formed when it last led, or when it came into being.
     """
 
-    __slots__ = ("_by_age", "_by_cost", "items", "led_at", "priority")
+    __slots__ = ("_by_cost", "_by_turn", "items", "led_at", "priority")
 
     def __init__(self, priority: int, led_at: int) -> None:
         self.priority = priority
         self.led_at = led_at
         self.items: dict[int, Item] = {}
         self._by_cost: list[tuple[int, int]] = []  # (cost, number), sorted
-        self._by_age: list[int] = []  # heap of numbers; may hold some that left
+        # A heap of (turn, number); may hold some that left.
+        self._by_turn: list[tuple[int, int]] = []
 
-    def add(self, item: Item) -> None:
+    def add(self, item: Item, turn: int) -> None:
         self.items[item.number] = item
         insort(self._by_cost, (item.cost, item.number))
-        heappush(self._by_age, item.number)
+        heappush(self._by_turn, (turn, item.number))
 
     def discard(self, item: Item) -> None:
         del self.items[item.number]
         del self._by_cost[bisect_left(self._by_cost, (item.cost, item.number))]
 
-    def oldest(self) -> int:
-        while self._by_age[0] not in self.items:
-            heappop(self._by_age)
-        return self._by_age[0]
+    def first(self) -> tuple[int, int]:
+        """The first turn, and the number of the input that has it."""
+        while self._by_turn[0][1] not in self.items:
+            heappop(self._by_turn)
+        return self._by_turn[0]
 
     def take(self, budget: int) -> list[Item]:
-        """Remove the oldest input and its neighbours in cost, as many as the budget holds."""
-        lead = self.items[self.oldest()]
+        """Remove the input whose turn it is and its neighbours in cost, as the budget holds."""
+        _, number = self.first()
+        lead = self.items[number]
         low, high = self._neighbours(lead, budget)
         numbers = [number for _, number in self._by_cost[low:high]]
         del self._by_cost[low:high]

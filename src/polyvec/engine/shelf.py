@@ -82,6 +82,7 @@ class Shelf:
         self._slots: tuple[Slot, ...] = ()
         self._by_name: dict[str, int] = {}
         self._retired: list[Slot] = []
+        self._incoming: list[Slot] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._building = asyncio.Lock()
@@ -112,6 +113,7 @@ class Shelf:
         slots = tuple(slots)
         self._by_name = names_of([slot.card for slot in slots])
         self._slots = slots
+        self._incoming = [slot for slot in self._incoming if slot not in slots]
         for slot in slots:
             slot.on_free = self._freed.set
 
@@ -179,12 +181,14 @@ class Shelf:
         return all(engine.is_ready() for engine in engines)
 
     async def load(self, slot: Slot) -> None:
-        """Load a slot's model, if it is not loaded.
+        """Load a slot's model, if it is not loaded; of a slot that is not served yet too.
 
         Raises:
             PolyvecError: Why it cannot be loaded, in full: for the operator.
         """
         slot.failure, slot.on_free = None, self._freed.set
+        if slot not in self._slots:
+            self._incoming.append(slot)
         slot.num_running += 1
         try:
             await self.engine_of(slot)
@@ -192,6 +196,8 @@ class Shelf:
             raise slot.failure or _closing() from None
         finally:
             slot.leave()
+            if slot.engine is None and slot in self._incoming:
+                self._incoming.remove(slot)
 
     def unload(self, slot: Slot) -> bool:
         """Take a model out of memory once its running requests have ended.
@@ -242,8 +248,9 @@ class Shelf:
     def room_for(self, num_bytes: int, *, spares_running: bool = True) -> tuple[str, ...] | None:
         """Names that must leave memory for so many bytes; None while that cannot be had."""
         loaded = [slot.resident for slot in (*self._slots, *self._retired) if slot.engine]
+        coming = [replace(slot.resident, is_pinned=True) for slot in self._incoming if slot.engine]
         return to_evict(
-            loaded,
+            (*loaded, *coming),
             needed_bytes=num_bytes,
             budget_bytes=self.options.memory_budget_bytes,
             spares_running=spares_running,

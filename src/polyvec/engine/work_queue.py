@@ -61,10 +61,12 @@ class WorkQueue:
         return len(self._scheduler)
 
     def put(self, flights: Sequence[Flight]) -> None:
-        """Let flights wait, and wake as many workers as they can occupy."""
+        """Let the flights of one request wait, and wake as many workers as they can occupy."""
         with self._changed:
+            before = 0
             for flight in flights:
-                self._scheduler.add(flight)
+                self._scheduler.add(flight, after=before)
+                before += flight.cost
             self._changed.notify(len(flights))
 
     def hurry(self, flight: Flight, priority: int) -> None:

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import uvicorn
-import uvloop
 
 from polyvec import __version__
 from polyvec.dialects._registry import find_dialects
@@ -53,7 +52,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                loop="uvloop",
+                loop="none",
                 http=bounded_protocol(options),
                 ws="none",
                 lifespan="off",
@@ -141,7 +140,7 @@ def serve(
             beside.append(partial(_follow, service, source, seen, interval_s))
         if admin is not None and admin_listener is not None and model_of is not None:
             beside.append(partial(_administer, service, admin_listener, admin, model_of))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner() as runner:
             runner.run(_serve(service, listener, options, beside))
 
 
