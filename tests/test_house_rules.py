@@ -74,35 +74,35 @@ TESTED_ELSEWHERE = {
     "config/show.py": "test_config.py",
     "config/stamp.py": "test_config_repository.py",
     "config/values.py": "test_config.py",
-    "dialects/_cohere_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
-    "dialects/_infinity_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
-    "dialects/_jina_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
-    "dialects/_kserve_infer.py": "dialects/test_kserve.py",
-    "dialects/_kserve_tensors.py": "dialects/test_kserve.py",
-    "dialects/_kserve_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
-    "dialects/_mmes_fields.py": "dialects/test_mmes.py",
-    "dialects/_mmes_frames.py": "dialects/test_mmes_video.py",
-    "dialects/_mmes_input.py": "dialects/test_mmes.py",
-    "dialects/_mmes_wire.py": "types only; e2e/test_openapi.py sends what they say",
-    "dialects/_ollama_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_cohere/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_infinity/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_jina/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_kserve/infer.py": "dialects/test_kserve.py",
+    "dialects/_kserve/tensors.py": "dialects/test_kserve.py",
+    "dialects/_kserve/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_mmes/fields.py": "dialects/test_mmes.py",
+    "dialects/_mmes/frames.py": "dialects/test_mmes_video.py",
+    "dialects/_mmes/input.py": "dialects/test_mmes.py",
+    "dialects/_mmes/wire.py": "types only; e2e/test_openapi.py sends what they say",
+    "dialects/_ollama/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
     "dialects/_number_formats.py": "dialects/test_openai_encoding.py",
-    "dialects/_openai_params.py": "dialects/test_openai_embed.py",
-    "dialects/_openai_schema.py": "types only",
-    "dialects/_openai_wire.py": "dialects/test_openai_input.py and dialects/test_openai_embed.py",
-    "dialects/_vllm_schema.py": "types only",
-    "dialects/_ovms_requests.py": "dialects/test_ovms.py",
-    "dialects/_ovms_wire.py": "types and texts only; dialects/test_ovms.py looks at the texts",
-    "dialects/_sglang_info.py": "dialects/test_sglang.py",
-    "dialects/_sglang_input.py": "dialects/test_sglang.py",
-    "dialects/_sglang_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_openai/params.py": "dialects/test_openai_embed.py",
+    "dialects/_openai/schema.py": "types only",
+    "dialects/_openai/wire.py": "dialects/test_openai_input.py and dialects/test_openai_embed.py",
+    "dialects/_vllm/schema.py": "types only",
+    "dialects/_ovms/requests.py": "dialects/test_ovms.py",
+    "dialects/_ovms/wire.py": "types and texts only; dialects/test_ovms.py looks at the texts",
+    "dialects/_sglang/info.py": "dialects/test_sglang.py",
+    "dialects/_sglang/input.py": "dialects/test_sglang.py",
+    "dialects/_sglang/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
     "dialects/_plain_error.py": "dialects/test_contract.py, for each dialect that writes it",
-    "dialects/_qdrant_input.py": "dialects/test_qdrant.py",
-    "dialects/_qdrant_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
-    "dialects/_tei_replies.py": "dialects/test_tei.py",
-    "dialects/_tei_wire.py": "dialects/test_tei.py",
-    "dialects/_voyage_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_qdrant/input.py": "dialects/test_qdrant.py",
+    "dialects/_qdrant/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_tei/replies.py": "dialects/test_tei.py",
+    "dialects/_tei/wire.py": "dialects/test_tei.py",
+    "dialects/_voyage/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
     "dialects/_recognise.py": "dialects/test_client_bodies.py",
-    "dialects/_weaviate_wire.py": "types only; dialects/test_client_bodies.py sends what they say",
+    "dialects/_weaviate/wire.py": "types only; dialects/test_client_bodies.py sends what they say",
     "engine/decoding.py": "protocols only; every engine test passes one in",
     "engine/finishing.py": "engine/test_engine.py and engine/test_visual.py",
     "engine/flights.py": "engine/test_engine.py: sharing and leaving need the whole engine",
@@ -246,8 +246,12 @@ def test_every_package_is_a_layer() -> None:
 
 
 def mirror_of(module: Path) -> Path:
-    relative = module.relative_to(PACKAGE)
-    return ROOT / "tests" / relative.with_name(f"test_{relative.name.lstrip('_')}")
+    """Tests of ``x/_y/z.py``, machinery of ``x/y.py``, are ``x/test_y_z.py``."""
+    folders = module.relative_to(PACKAGE).parts[:-1]
+    machinery = [folder[1:] for folder in folders if folder.startswith("_")]
+    plain = [folder for folder in folders if not folder.startswith("_")]
+    name = "_".join(("test", *machinery, module.name.lstrip("_")))
+    return ROOT.joinpath("tests", *plain, name)
 
 
 def test_every_module_with_code_has_its_test_file_or_a_reason() -> None:

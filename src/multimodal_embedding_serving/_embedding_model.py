@@ -11,7 +11,7 @@ import numpy as np
 
 from multimodal_embedding_serving._manifest import with_real_paths
 from multimodal_embedding_serving._model_handler import ModelHandler
-from polyvec.dialects._mmes_video import base64_of, parse_video
+from polyvec.dialects._mmes.video import base64_of, parse_video
 from polyvec.errors import InvalidInputError, MediaError, PolyvecError, UnsupportedInputError
 from polyvec.offline import Picture
 from polyvec.types import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from polyvec.dialects._cohere_input import parse
+from polyvec.dialects._cohere.input import parse
 from polyvec.errors import InvalidInputError
 from polyvec.types import Base64, DataUri, EmbedRequest, Image, Input, Text, Url
 

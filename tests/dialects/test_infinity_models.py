@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from polyvec.dialects._infinity_models import infinity_models
+from polyvec.dialects._infinity.models import infinity_models
 from tests.dialects.stub import CARD, TEXT_CARD, StubService, get
 
 

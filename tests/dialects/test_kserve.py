@@ -9,8 +9,8 @@ import pytest
 
 from polyvec import __version__
 from polyvec.dialects._base import Call
-from polyvec.dialects._kserve_infer import parse_infer
-from polyvec.dialects._kserve_tensors import read_tensors
+from polyvec.dialects._kserve.infer import parse_infer
+from polyvec.dialects._kserve.tensors import read_tensors
 from polyvec.errors import InvalidInputError
 from polyvec.types import Base64, Bytes, DataUri, Image, Text, Url, Video
 from tests.dialects.stub import CARD, ROWS, TEXT_CARD, StubService, answer, get, post

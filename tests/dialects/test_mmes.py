@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polyvec.dialects._mmes_fields import FieldError
-from polyvec.dialects._mmes_input import parse_input
+from polyvec.dialects._mmes.fields import FieldError
+from polyvec.dialects._mmes.input import parse_input
 from polyvec.errors import (
     InferenceError,
     InputTooLongError,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polyvec.dialects._mmes_input import parse_input
+from polyvec.dialects._mmes.input import parse_input
 from polyvec.errors import MediaError
 from polyvec.types import Base64, File, FrameSampling, FramesManifest, Image, Url, Video
 from tests.dialects.stub import CARD, ROWS, StubService, post

@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from polyvec.dialects._base import Call
-from polyvec.dialects._openai_embed import parse, render
-from polyvec.dialects._openai_encoding import PLAIN
+from polyvec.dialects._openai.embed import parse, render
+from polyvec.dialects._openai.encoding import PLAIN
 from polyvec.errors import (
     InvalidInputError,
     OverloadedError,

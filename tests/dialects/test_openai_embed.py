@@ -2,7 +2,7 @@
 
 import pytest
 
-from polyvec.dialects._openai_embed import parse
+from polyvec.dialects._openai.embed import parse
 from polyvec.errors import InvalidInputError
 from tests.dialects.stub import post
 

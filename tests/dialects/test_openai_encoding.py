@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from polyvec.dialects._number_formats import number_bytes
-from polyvec.dialects._openai_encoding import (
+from polyvec.dialects._openai.encoding import (
     MAX_METADATA_BYTES,
     PLAIN,
     Encoding,

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from polyvec.dialects._openai_errors import error_reply
+from polyvec.dialects._openai.errors import error_reply
 from polyvec.errors import (
     DimensionsError,
     InferenceError,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyvec.dialects._openai_embed import parse
-from polyvec.dialects._openai_encoding import PLAIN
+from polyvec.dialects._openai.embed import parse
+from polyvec.dialects._openai.encoding import PLAIN
 from polyvec.errors import InvalidInputError, UnsupportedInputError
 from polyvec.types import Chat, DataUri, EmbedRequest, Image, Input, Message, Text, Tokens, Url
 from tests.dialects.stub import post

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polyvec.dialects._base import Call
-from polyvec.dialects._ovms_requests import parse_embed, parse_rerank, parse_tokenize, task_of
+from polyvec.dialects._ovms.requests import parse_embed, parse_rerank, parse_tokenize, task_of
 from polyvec.dialects.ovms import render_config
 from polyvec.errors import ConfigError, InputTooLongError, InvalidInputError, ModelNotFoundError
 from polyvec.types import Setting, Text, Tokens

@@ -5,7 +5,7 @@ import pytest
 
 from polyvec import __version__
 from polyvec.dialects._base import Call
-from polyvec.dialects._sglang_input import parse_embed
+from polyvec.dialects._sglang.input import parse_embed
 from polyvec.errors import (
     InferenceError,
     InputTooLongError,

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from polyvec.dialects._base import Call
-from polyvec.dialects._sglang_encode import parse_encode
+from polyvec.dialects._sglang.encode import parse_encode
 from polyvec.errors import (
     InvalidInputError,
 )

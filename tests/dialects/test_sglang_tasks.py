@@ -7,7 +7,7 @@ import pytest
 
 from polyvec.dialects._base import Call
 from polyvec.dialects._recognise import is_sglang_detokenize, is_sglang_tokenize
-from polyvec.dialects._sglang_tasks import parse_rerank, parse_score
+from polyvec.dialects._sglang.tasks import parse_rerank, parse_score
 from polyvec.errors import (
     InvalidInputError,
 )

@@ -3,7 +3,7 @@ import pytest
 
 from polyvec import errors
 from polyvec.dialects._base import Call
-from polyvec.dialects._tei_errors import empty, render_error
+from polyvec.dialects._tei.errors import empty, render_error
 
 UNKNOWN_PROMPT = "Input validation error: `default-prompt-name` is set to `q` but"
 PROMPTS = "the Sentence Transformers"

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from polyvec.dialects._tei_requests import (
+from polyvec.dialects._tei.requests import (
     parse_decode,
     parse_embed,
     parse_predict,

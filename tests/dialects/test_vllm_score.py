@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from polyvec.dialects._vllm_score import parse_rerank, parse_score
+from polyvec.dialects._vllm.score import parse_rerank, parse_score
 from polyvec.errors import InvalidInputError
 from polyvec.types import DataUri, Image, Input, Text
 from tests.dialects.stub import CARD, StubService, post

@@ -1,6 +1,6 @@
 import pytest
 
-from polyvec.dialects._vllm_tokenize import parse_detokenize, parse_tokenize
+from polyvec.dialects._vllm.tokenize import parse_detokenize, parse_tokenize
 from polyvec.errors import InvalidInputError
 from polyvec.types import Chat, Input, Text
 from tests.dialects.stub import StubService, post

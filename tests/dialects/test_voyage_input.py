@@ -2,7 +2,7 @@
 
 import pytest
 
-from polyvec.dialects._voyage_input import (
+from polyvec.dialects._voyage.input import (
     parse_contextualized,
     parse_embed,
     parse_multimodal,

@@ -4,7 +4,7 @@ from typing import Final, TypedDict
 
 from polyvec.dialects._base import Reply, retry_headers
 from polyvec.dialects._encode import json_reply
-from polyvec.dialects._openai_errors import SERVER_ERROR, error_status
+from polyvec.dialects._openai.errors import SERVER_ERROR, error_status
 from polyvec.errors import PolyvecError
 
 # What other errors say is for the operator: it may hold paths or a runtime's own words.

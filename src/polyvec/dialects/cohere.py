@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
-from polyvec.dialects._cohere_input import Asked, parse
-from polyvec.dialects._cohere_wire import (
+from polyvec.dialects._cohere.input import Asked, parse
+from polyvec.dialects._cohere.wire import (
     DetokenizeAnswer,
     DetokenizeBody,
     EmbedBody,
@@ -21,7 +21,7 @@ from polyvec.dialects._cohere_wire import (
     TokenizeBody,
 )
 from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_vector
-from polyvec.dialects._openai_wire import (
+from polyvec.dialects._openai.wire import (
     INT64_MAX,
     SERVER_ERROR,
     error_status,

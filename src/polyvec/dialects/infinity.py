@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._content import source_of
 from polyvec.dialects._encode import EncodingFormat, json_reply, rendered, wire_vector
-from polyvec.dialects._infinity_wire import (
+from polyvec.dialects._infinity.wire import (
     ClassifyAnswer,
     ClassifyBody,
     EmbedAnswer,
@@ -20,8 +20,8 @@ from polyvec.dialects._infinity_wire import (
     RerankAnswer,
     RerankBody,
 )
-from polyvec.dialects._openai_encoding import short_numbers
-from polyvec.dialects._openai_wire import (
+from polyvec.dialects._openai.encoding import short_numbers
+from polyvec.dialects._openai.wire import (
     SERVER_ERROR,
     error_status,
     one_of,

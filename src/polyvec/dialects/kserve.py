@@ -7,9 +7,9 @@ from urllib.parse import unquote
 from polyvec import __version__
 from polyvec.dialects._base import Call, Dialect, Reply, Route
 from polyvec.dialects._encode import json_reply, rendered
-from polyvec.dialects._kserve_infer import OUTPUT_NAME, VERSION, parse_infer, render
-from polyvec.dialects._kserve_tensors import split_body
-from polyvec.dialects._kserve_wire import (
+from polyvec.dialects._kserve.infer import OUTPUT_NAME, VERSION, parse_infer, render
+from polyvec.dialects._kserve.tensors import split_body
+from polyvec.dialects._kserve.wire import (
     IndexedModel,
     InferAnswer,
     InferBody,

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_outputs
-from polyvec.dialects._infinity_models import infinity_models
-from polyvec.dialects._mmes_fields import FieldError
-from polyvec.dialects._mmes_frames import parse_include, wire_mean, wire_video
-from polyvec.dialects._mmes_input import Inputs, parse_input, parse_model
-from polyvec.dialects._mmes_wire import (
+from polyvec.dialects._infinity.models import infinity_models
+from polyvec.dialects._mmes.fields import FieldError
+from polyvec.dialects._mmes.frames import parse_include, wire_mean, wire_video
+from polyvec.dialects._mmes.input import Inputs, parse_input, parse_model
+from polyvec.dialects._mmes.wire import (
     Capabilities,
     CurrentModel,
     EmbedAnswer,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, json_type
 from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_vector
-from polyvec.dialects._ollama_wire import (
+from polyvec.dialects._ollama.wire import (
     Details,
     EmbedAnswer,
     EmbedBody,
@@ -23,7 +23,7 @@ from polyvec.dialects._ollama_wire import (
     TagsAnswer,
     VersionAnswer,
 )
-from polyvec.dialects._openai_wire import optional_int, optional_str, wrong_type
+from polyvec.dialects._openai.wire import optional_int, optional_str, wrong_type
 from polyvec.dialects._plain_error import plain_error_reply
 from polyvec.errors import InputTooLongError, InvalidInputError, ModelNotFoundError, PolyvecError
 from polyvec.service import Service

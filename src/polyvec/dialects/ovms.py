@@ -10,8 +10,8 @@ import numpy as np
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import EncodingFormat, json_reply, rendered, wire_vector
-from polyvec.dialects._openai_wire import token_vocabulary
-from polyvec.dialects._ovms_requests import (
+from polyvec.dialects._openai.wire import token_vocabulary
+from polyvec.dialects._ovms.requests import (
     INVALID_JSON,
     Fill,
     Ranking,
@@ -21,7 +21,7 @@ from polyvec.dialects._ovms_requests import (
     read_body,
     task_of,
 )
-from polyvec.dialects._ovms_wire import (
+from polyvec.dialects._ovms.wire import (
     FAILED,
     NO_KEY,
     NOT_LOADED,

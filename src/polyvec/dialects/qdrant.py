@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route
 from polyvec.dialects._encode import json_reply, rendered, wire_outputs
-from polyvec.dialects._openai_errors import SERVER_ERROR, error_status
-from polyvec.dialects._openai_wire import optional_str, wrong_type
+from polyvec.dialects._openai.errors import SERVER_ERROR, error_status
+from polyvec.dialects._openai.wire import optional_str, wrong_type
 from polyvec.dialects._plain_error import plain_error_reply
 from polyvec.dialects._purposes import QDRANT_PURPOSES, embed_for
-from polyvec.dialects._qdrant_input import InputSettings, parse_inference_input
-from polyvec.dialects._qdrant_wire import InferenceAnswer, InferenceBody
+from polyvec.dialects._qdrant.input import InputSettings, parse_inference_input
+from polyvec.dialects._qdrant.wire import InferenceAnswer, InferenceBody
 from polyvec.dialects._recognise import is_qdrant
 from polyvec.errors import (
     AuthenticationError,

@@ -10,8 +10,8 @@ from typing import Any, Final
 from polyvec import __version__
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import EncodingFormat, json_reply, rendered, wire_vector
-from polyvec.dialects._openai_errors import error_body, error_reply, error_status
-from polyvec.dialects._openai_wire import optional_str, request_id
+from polyvec.dialects._openai.errors import error_body, error_reply, error_status
+from polyvec.dialects._openai.wire import optional_str, request_id
 from polyvec.dialects._recognise import (
     is_sglang,
     is_sglang_detokenize,
@@ -19,11 +19,11 @@ from polyvec.dialects._recognise import (
     is_sglang_score,
     is_sglang_tokenize,
 )
-from polyvec.dialects._sglang_encode import parse_encode
-from polyvec.dialects._sglang_encode import render as render_encoded
-from polyvec.dialects._sglang_info import model_info, server_info
-from polyvec.dialects._sglang_input import DEFAULT_MODEL, parse_embed
-from polyvec.dialects._sglang_tasks import (
+from polyvec.dialects._sglang.encode import parse_encode
+from polyvec.dialects._sglang.encode import render as render_encoded
+from polyvec.dialects._sglang.info import model_info, server_info
+from polyvec.dialects._sglang.input import DEFAULT_MODEL, parse_embed
+from polyvec.dialects._sglang.tasks import (
     parse_classify,
     parse_detokenize,
     parse_rerank,
@@ -36,7 +36,7 @@ from polyvec.dialects._sglang_tasks import (
     render_tokens,
     usage,
 )
-from polyvec.dialects._sglang_wire import (
+from polyvec.dialects._sglang.wire import (
     ClassifyAnswer,
     ClassifyBody,
     DetokenizeAnswer,

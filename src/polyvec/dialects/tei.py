@@ -11,10 +11,10 @@ import orjson
 
 from polyvec.dialects._base import Call, Dialect, Endpoint, Reply, Route
 from polyvec.dialects._encode import json_reply, rendered
-from polyvec.dialects._openai_wire import optional_str, wrong_type
+from polyvec.dialects._openai.wire import optional_str, wrong_type
 from polyvec.dialects._recognise import is_tei, is_tei_rerank
-from polyvec.dialects._tei_errors import render_error
-from polyvec.dialects._tei_replies import (
+from polyvec.dialects._tei.errors import render_error
+from polyvec.dialects._tei.replies import (
     cost_headers,
     info,
     predictions_reply,
@@ -23,7 +23,7 @@ from polyvec.dialects._tei_replies import (
     tokens_reply,
     vectors_reply,
 )
-from polyvec.dialects._tei_requests import (
+from polyvec.dialects._tei.requests import (
     Ask,
     parse_decode,
     parse_embed,
@@ -32,7 +32,7 @@ from polyvec.dialects._tei_requests import (
     parse_similarity,
     parse_tokenize,
 )
-from polyvec.dialects._tei_wire import (
+from polyvec.dialects._tei.wire import (
     DecodeBody,
     EmbedBody,
     Info,

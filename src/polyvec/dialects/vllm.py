@@ -3,11 +3,11 @@
 from typing import Final
 
 from polyvec.dialects._base import Call, Dialect, Endpoint, Reply, Route
-from polyvec.dialects._openai_embed import embeddings
-from polyvec.dialects._openai_schema import EmbeddingList
-from polyvec.dialects._openai_wire import error_reply, optional_str
-from polyvec.dialects._vllm_pooling import classify, pooling
-from polyvec.dialects._vllm_schema import (
+from polyvec.dialects._openai.embed import embeddings
+from polyvec.dialects._openai.schema import EmbeddingList
+from polyvec.dialects._openai.wire import error_reply, optional_str
+from polyvec.dialects._vllm.pooling import classify, pooling
+from polyvec.dialects._vllm.schema import (
     ClassifyList,
     DetokenizeAnswer,
     DetokenizeBody,
@@ -21,8 +21,8 @@ from polyvec.dialects._vllm_schema import (
     TokenizeAnswer,
     TokenizeBody,
 )
-from polyvec.dialects._vllm_score import rerank, score
-from polyvec.dialects._vllm_tokenize import detokenize, tokenize
+from polyvec.dialects._vllm.score import rerank, score
+from polyvec.dialects._vllm.tokenize import detokenize, tokenize
 from polyvec.errors import InvalidInputError, NotReadyError, PolyvecError
 from polyvec.service import Service
 

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import json_reply, rendered
-from polyvec.dialects._openai_encoding import short_numbers
-from polyvec.dialects._openai_wire import SERVER_ERROR, error_status, optional_str
+from polyvec.dialects._openai.encoding import short_numbers
+from polyvec.dialects._openai.wire import SERVER_ERROR, error_status, optional_str
 from polyvec.dialects._purposes import VOYAGE_PURPOSES, embed_for
 from polyvec.dialects._quantize import wire_quantized
 from polyvec.dialects._recognise import is_voyage, is_voyage_rerank
-from polyvec.dialects._voyage_input import (
+from polyvec.dialects._voyage.input import (
     Asked,
     Documents,
     parse_contextualized,
@@ -20,7 +20,7 @@ from polyvec.dialects._voyage_input import (
     parse_multimodal,
     parse_rerank,
 )
-from polyvec.dialects._voyage_wire import (
+from polyvec.dialects._voyage.wire import (
     ContextualizedAnswer,
     ContextualizedBody,
     EmbedAnswer,

@@ -7,10 +7,10 @@ from typing import Any, Final
 from polyvec.dialects._base import Call, Dialect, Reply, Route, json_type
 from polyvec.dialects._content import source_of
 from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_vector
-from polyvec.dialects._openai_wire import optional_int, optional_str, wrong_type
+from polyvec.dialects._openai.wire import optional_int, optional_str, wrong_type
 from polyvec.dialects._plain_error import plain_error_reply
 from polyvec.dialects._purposes import WEAVIATE_PURPOSES, embed_for
-from polyvec.dialects._weaviate_wire import (
+from polyvec.dialects._weaviate.wire import (
     MetaAnswer,
     VectorAnswer,
     VectorizeAnswer,

@@ -8,7 +8,7 @@ import orjson
 
 from polyvec import __version__
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
-from polyvec.dialects._openai_errors import error_body
+from polyvec.dialects._openai.errors import error_body
 from polyvec.errors import (
     AuthenticationError,
     InvalidInputError,

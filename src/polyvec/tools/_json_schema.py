@@ -97,8 +97,7 @@ class SchemaBook:
         key = (wire, nullable)
         if key in self._names:
             return self._names[key]
-        module = wire.__module__.rpartition(".")[2].strip("_")
-        name = f"{module.removesuffix('_wire').removesuffix('_schema')}.{wire.__name__}"
+        name = f"{_dialect_of(wire.__module__)}.{wire.__name__}"
         if name in self.schemas:
             name += "-in" if nullable else "-out"
         if name in self.schemas:
@@ -120,6 +119,12 @@ class SchemaBook:
         if wire.__doc__:
             schema["description"] = inspect.cleandoc(wire.__doc__).partition("\n\n")[0]
         return schema
+
+
+def _dialect_of(module: str) -> str:
+    """``cohere`` of ``polyvec.dialects._cohere.wire`` and of ``polyvec.dialects.cohere``."""
+    _, _, place = module.partition(".dialects.")
+    return place.split(".")[0].strip("_") or module.rpartition(".")[2]
 
 
 def or_null(schema: Schema) -> Schema:
