@@ -80,8 +80,8 @@ def test_a_typed_dict_is_described_once_by_its_first_sentences():
     book = SchemaBook()
     schema = book.schema_of(list[Outer] | Outer, nullable=False)
     assert len(schema["anyOf"]) == 2
-    assert set(book.schemas) == {"test_json.Outer", "test_json.Inner"}
-    outer = book.schemas["test_json.Outer"]
+    assert set(book.schemas) == {"test_json_schema.Outer", "test_json_schema.Inner"}
+    outer = book.schemas["test_json_schema.Outer"]
     assert outer["description"] == "An outer one."
     assert outer["required"] == ["inner"]
     assert outer["properties"]["rest"] == {"type": "integer"}
@@ -90,22 +90,22 @@ def test_a_typed_dict_is_described_once_by_its_first_sentences():
 def test_what_may_be_absent_from_a_request_may_be_null():
     book = SchemaBook()
     book.schema_of(Outer, nullable=True)
-    properties = book.schemas["test_json.Outer"]["properties"]
+    properties = book.schemas["test_json_schema.Outer"]["properties"]
     assert properties["rest"] == {"type": ["integer", "null"]}
-    assert properties["inner"] == {"$ref": "#/components/schemas/test_json.Inner"}
+    assert properties["inner"] == {"$ref": "#/components/schemas/test_json_schema.Inner"}
 
 
 def test_a_type_of_requests_and_answers_has_two_schemas():
     book = SchemaBook()
     for nullable in (True, False, True):
         book.schema_of(Outer, nullable=nullable)
-    assert {"test_json.Outer", "test_json.Outer-out"} <= set(book.schemas)
+    assert {"test_json_schema.Outer", "test_json_schema.Outer-out"} <= set(book.schemas)
 
 
 def test_inherited_fields_are_there():
     book = SchemaBook()
     book.schema_of(Inherited, nullable=False)
-    schema = book.schemas["test_json.Inherited"]
+    schema = book.schemas["test_json_schema.Inherited"]
     assert set(schema["properties"]) == {"inner", "rest", "more", "must"}
     assert set(schema["required"]) == {"inner", "must"}
 
@@ -113,7 +113,7 @@ def test_inherited_fields_are_there():
 def test_a_type_may_hold_itself():
     book = SchemaBook()
     reference = book.schema_of(Recursive, nullable=False)
-    assert book.schemas["test_json.Recursive"]["properties"]["inside"] == reference
+    assert book.schemas["test_json_schema.Recursive"]["properties"]["inside"] == reference
 
 
 @pytest.mark.parametrize("wire", [bytes, set[int], object()])
