@@ -9,7 +9,7 @@ from polyvec.dialects._base import Call
 from polyvec.dialects._ovms.requests import parse_embed, parse_rerank, parse_tokenize, task_of
 from polyvec.dialects.ovms import render_config
 from polyvec.errors import ConfigError, InputTooLongError, InvalidInputError, ModelNotFoundError
-from polyvec.types import Setting, Text, Tokens
+from polyvec.types import Text, Tokens
 from tests.dialects.stub import CARD, TEXT_CARD, StubService, answer, get, post
 
 WRAPPER = (
@@ -123,29 +123,10 @@ def test_a_text_that_is_too_long_is_told_in_the_words_of_the_original():
     assert body["error"].endswith("failed: Input length 617 longer than allowed 512")
 
 
-class _Strict(StubService):
-    """Refuses what is not cut, as a model of four tokens whose files have it trained for less."""
-
-    async def embed(self, request):
-        if request.truncate is None:
-            raise InputTooLongError("too long", length=9, limit=2)
-        return await super().embed(request)
-
-
-@pytest.mark.parametrize(
-    ("given", "length"), [("a b", 4), (["a", "a b"], 4), ([[1, 2, 3]], 3), ("a b c", 5)]
-)
-def test_a_text_that_fits_the_positions_is_cut_and_another_refused(given, length):
-    card = replace(CARD, settings={"positions": Setting(4, "config.json")})
-    reply, body = post("/v3/embeddings", {"input": given}, _Strict(cards=(card,)))
-    assert reply.status == (200 if length <= 4 else 400)
-    assert reply.status == 200 or "Input length 5 longer than allowed 4" in body["error"]
-
-
-def test_the_limit_of_an_operator_is_final():
-    service = _Strict(cards=(CARD,))
-    reply, body = post("/v3/embeddings", {"input": "a b"}, service)
-    assert (reply.status, body["error"].endswith("9 longer than allowed 2")) == (400, True)
+def test_texts_are_read_as_far_as_the_model_has_positions():
+    service = StubService()
+    post("/v3/embeddings", {"input": "a"}, service)
+    assert service.requests[0].whole_positions
 
 
 def test_an_unknown_model_is_404_and_the_answer_says_what_is_served():

@@ -84,6 +84,7 @@ async def test_the_benchmark_gets_200_for_every_one_of_many_requests(
 async def test_synthetic_texts_of_510_words_are_no_error(server: ServerProcess) -> None:
     (answer,) = await requests_at_once(server, [["hi " * 510] * 4])
     assert len(answer["data"]) == 4
+    assert answer["usage"]["prompt_tokens"] == 4 * 512
 
 
 def test_the_benchmark_of_rankings_gets_200_for_long_documents(server: ServerProcess) -> None:

@@ -263,3 +263,18 @@ def test_a_picture_becomes_pixels_at_the_cost_of_its_patches() -> None:
 )
 def test_a_video_counts_for_the_frames_that_are_likely(part: Part, count: int) -> None:
     assert num_pictures(part) == count
+
+
+def test_texts_are_read_as_far_as_positions_go_where_that_is_asked_for() -> None:
+    rules = make_text_rules(max_input_tokens=4, max_positions=6)
+    (item,) = prepared(ask("w1 w2 w3 w4", whole_positions=True), rules)
+    assert item.array.tolist() == ids(1, 2, 3, 4).tolist()
+    with pytest.raises(InputTooLongError) as caught:
+        prepared(ask("w1 w2 w3 w4 w5", whole_positions=True), rules)
+    assert (caught.value.length, caught.value.limit) == (7, 6)
+
+
+def test_the_limit_of_an_operator_holds_whatever_is_asked_for() -> None:
+    rules = make_text_rules(max_input_tokens=4, max_positions=None)
+    with pytest.raises(InputTooLongError):
+        prepared(ask("w1 w2 w3 w4", whole_positions=True), rules)

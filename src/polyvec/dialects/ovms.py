@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
@@ -53,17 +52,14 @@ from polyvec.errors import (
 from polyvec.service import Service
 from polyvec.types import (
     DetokenizeRequest,
-    EmbedRequest,
     EmbedResult,
     IntArray,
     ModelCard,
     ModelState,
     ScoreRequest,
     ScoreResult,
-    Text,
     TokenizeRequest,
     TokenizeResult,
-    Tokens,
 )
 
 _SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
@@ -181,41 +177,8 @@ async def _answer(call: Call, service: Service) -> Reply:
     if task == "rerank":
         return await _rerank(*parse_rerank(body, model), service)
     request, encoding = parse_embed(body, model, token_vocabulary(call))
-    result = await _embed(request, service)
+    result = await service.embed(request)
     return await rendered(partial(render_embeddings, result, encoding), result)
-
-
-async def _embed(request: EmbedRequest, service: Service) -> EmbedResult:
-    """Embed texts of any length that OVMS takes.
-
-    It knows how many positions a model has, and not how long the texts were that it was trained
-    for. Texts between the two are cut, as sentence-transformers does.
-    """
-    try:
-        return await service.embed(request)
-    except InputTooLongError:
-        card = service.find(request.model)
-        positions = card.settings.get("positions")
-        if positions is None:
-            raise
-        await _check_lengths(request, positions.value, service)
-    return await service.embed(replace(request, truncate="end"))
-
-
-async def _check_lengths(request: EmbedRequest, limit: int, service: Service) -> None:
-    """Refuse the first input of more tokens than a model has positions."""
-    texts = tuple(item for item in request.inputs if isinstance(item.parts[0], Text))
-    found = await service.tokenize(TokenizeRequest(request.model, texts)) if texts else None
-    lengths = [len(one.ids) for one in found.inputs] if found is not None else []
-    ids = (part for item in request.inputs for part in item.parts if isinstance(part, Tokens))
-    longest = max([*lengths, *(len(part.ids) for part in ids)])
-    if longest > limit:
-        raise InputTooLongError(
-            f"a text has {longest} tokens; the model reads at most {limit}",
-            param="input",
-            length=longest,
-            limit=limit,
-        )
 
 
 def _model_in(rest: str, service: Service) -> str | None:

@@ -80,9 +80,11 @@ def prepare_texts(
 
 
 def _asked_rules(request: EmbedRequest, rules: TextRules) -> TextRules:
-    """The rules as far as the request leaves them: shorter texts, or no special tokens."""
+    """The rules as the request changes them: other lengths, or no special tokens."""
     if not request.add_special_tokens:
         rules = replace(rules, tokenizer=rules.tokenizer.bare())
+    if request.whole_positions and rules.max_positions is not None and rules.late is None:
+        rules = replace(rules, max_input_tokens=rules.max_positions)
     if request.max_tokens is None or request.max_tokens >= rules.max_input_tokens:
         return rules
     limit = max(request.max_tokens, 0)

@@ -33,6 +33,8 @@ class TextRules:
         pairs: How two texts are put together; None for a model that reads no pairs.
         late: How queries and documents are read; None where all texts are read alike.
         marked_prompts: Prompts in which control tokens of the tokenizer stand.
+        max_positions: Longest text in tokens that it can read at all, when asked to go beyond
+            ``max_input_tokens``; None where that is the limit.
         empty_is_zero: Whether a text without tokens has the zero vector (static models); otherwise
             it has none.
         padding: What texts are filled up with before the model reads them; None for nothing.
@@ -50,6 +52,7 @@ class TextRules:
     pairs: PairEncoding | None = None
     late: LateInteractionRules | None = None
     marked_prompts: frozenset[str] = frozenset()
+    max_positions: int | None = None
     empty_is_zero: bool = False
     padding: Padding | None = None
     chat_template: ChatTemplate | None = None

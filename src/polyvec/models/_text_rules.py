@@ -53,6 +53,7 @@ def read_text_rules(
     return TextRules(
         tokenizer=tokenizer,
         max_input_tokens=limit,
+        max_positions=None if options.max_input_tokens else tower.max_positions(config),
         prompts=prompts,
         default_prompt_name=_default_prompt(checkpoint, prompts, options, usage, answers),
         vocab_size=family.vocab_size(config),
@@ -202,8 +203,6 @@ def _max_input_tokens(
     if isinstance(model_max, int | float) and 0 < model_max < _UNLIMITED_TOKENS:
         limits.append((int(model_max), "tokenizer_config.json: model_max_length"))
     limit, origin = min(limits)
-    if limit < positions:
-        answers.keep("positions", positions, f"{checkpoint.config_origin}: positions")
     return int(answers.keep("max_input_tokens", limit, origin))
 
 

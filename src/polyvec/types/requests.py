@@ -22,6 +22,8 @@ class EmbedRequest:
             the server's default.
         max_tokens: Longest text in tokens, special ones included, below the model's own limit; None
             for that limit. What is longer is treated as ``truncate`` says.
+        whole_positions: Whether texts are read as far as the model has positions, also where its
+            files say that it was trained for less; an operator's own limit stays.
         add_special_tokens: Whether the model's special tokens are put around texts. Vectors without
             them are not what the model was trained for.
         prompt_name: One of the checkpoint's prompts, put before every text, or None for the
@@ -39,6 +41,7 @@ class EmbedRequest:
     normalize: bool | None = None
     truncate: Truncate | None = None
     max_tokens: int | None = None
+    whole_positions: bool = False
     add_special_tokens: bool = True
     prompt_name: str | None = None
     task: str | None = None

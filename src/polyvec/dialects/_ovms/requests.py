@@ -115,7 +115,9 @@ def parse_embed(
     """
     encoding = _parse_encoding(body.get("encoding_format"))
     inputs = _parse_input(body.get("input"), vocabulary)
-    return EmbedRequest(model, inputs, outputs=("dense",)), encoding
+    # OVMS knows how many positions a model has, and not how long the texts were that it was
+    # trained for.
+    return EmbedRequest(model, inputs, whole_positions=True, outputs=("dense",)), encoding
 
 
 def parse_rerank(body: Mapping[str, Any], model: str | None) -> tuple[ScoreRequest, Ranking]:
