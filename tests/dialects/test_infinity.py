@@ -280,3 +280,10 @@ def test_any_fields_get_an_answer(fields, path):
         body["modality"] = "text"
     call = Call("POST", f"/{path}", body=orjson.dumps(body))
     assert asyncio.run(answer(call, StubService())).status in (200, 400, 422)
+
+
+def test_the_default_of_the_clients_names_no_model():
+    service = StubService()
+    body = {"model": "default/not-specified", "input": "a", "modality": "text"}
+    reply, _ = post("/embeddings", body, service)
+    assert (reply.status, service.requests[0].model) == (200, None)

@@ -55,6 +55,8 @@ from polyvec.types import (
 
 MODALITIES: Final = ("text", "image", "audio")
 
+_NO_MODEL: Final = "default/not-specified"
+
 # What FastAPI finds wrong with a body, before anything of Infinity's runs.
 _MALFORMED: Final = ("invalid_json", "invalid_type")
 # What other errors say is for the operator: it may hold paths or a runtime's own words.
@@ -83,7 +85,7 @@ def parse(
         )
     encoding = _word(body, "encoding_format", ("float", "base64")) or "float"
     request = EmbedRequest(
-        model=optional_str(body, "model") or None,
+        model=_model(body),
         inputs=_parse_input(body.get("input"), modality),
         dimensions=dimensions or None,
         truncate="end",
@@ -101,7 +103,7 @@ def parse_classify(body: Mapping[str, Any]) -> EmbedRequest:
     Source: ``ClassifyInput`` of https://github.com/michaelfeil/infinity.
     """
     return EmbedRequest(
-        model=optional_str(body, "model") or None,
+        model=_model(body),
         inputs=_parse_input(body.get("input"), "text"),
         normalize=False if optional_bool(body, "raw_scores") else None,
         truncate="end",
@@ -127,7 +129,7 @@ def parse_rerank(body: Mapping[str, Any]) -> tuple[ScoreRequest, int, bool]:
             "top_n must be a positive integer or null", param="top_n", code="invalid_type"
         )
     request = ScoreRequest(
-        model=optional_str(body, "model") or None,
+        model=_model(body),
         queries=(query,),
         documents=documents,
         activate=not optional_bool(body, "raw_scores"),
@@ -230,6 +232,12 @@ def _reply(kind: str, data: list[Any], result: EmbedResult | ScoreResult, call: 
     )
 
 
+def _model(body: Mapping[str, Any]) -> str | None:
+    """The model's name; Infinity's own clients send a default that names none."""
+    name = optional_str(body, "model")
+    return None if name in (None, "", _NO_MODEL) else name
+
+
 async def _embed(call: Call, service: Service) -> Reply:
     body = call.json_object()
     modality = _word(body, "modality", MODALITIES) or "text"
@@ -242,7 +250,7 @@ async def _embed_images(call: Call, service: Service) -> Reply:
 
 async def _embed_as(modality: str, call: Call, service: Service) -> Reply:
     body = call.json_object()
-    card = service.find(optional_str(body, "model") or None)
+    card = service.find(_model(body))
     request, encoding = parse(body, card, modality)
     # A model that is not loaded yet does not say what it reads; the engine then does.
     if modality == "audio" or (card.state == "ready" and modality not in card.modalities):
