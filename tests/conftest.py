@@ -9,8 +9,11 @@ WHOLE = (
     "backends",
     "cli",
     "e2e",
+    "engine/test_scoring.py",
     "examples",
     "families",
+    "media/test_decoders.py",
+    "media/test_video.py",
     "tools",
     "training",
     "test_mmes_sdk.py",
@@ -24,7 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts processes or compares whole models with a reference."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0] in WHOLE:
+        path = item.path.relative_to(here)
+        if path.parts[0] in WHOLE or path.as_posix() in WHOLE:
             item.add_marker("whole")
 
 
