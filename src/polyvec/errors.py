@@ -87,14 +87,22 @@ class DimensionsError(InvalidInputError):
         dimensions: What was asked for.
         native: The model's own length, which is always allowed.
         matryoshka: Lengths allowed beside it; empty when none.
+        model: What the caller calls the model; empty where that does not matter.
     """
 
     code = "invalid_dimensions"
 
     def __init__(
-        self, message: str, *, dimensions: int, native: int, matryoshka: tuple[int, ...] = ()
+        self,
+        message: str,
+        *,
+        dimensions: int,
+        native: int,
+        matryoshka: tuple[int, ...] = (),
+        model: str = "",
     ) -> None:
         super().__init__(message, param="dimensions")
+        self.model = model
         self.dimensions = dimensions
         self.native = native
         self.matryoshka = matryoshka

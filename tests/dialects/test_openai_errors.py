@@ -76,3 +76,13 @@ def test_overload_is_told_in_vllms_words_with_our_reason():
 def test_a_refused_length_comes_with_those_that_are_allowed():
     error = DimensionsError("only some", dimensions=7, native=8, matryoshka=(4, 2))
     assert _body(error)["error"]["allowed"] == [2, 4, 8]
+
+
+def test_where_only_the_native_length_is_allowed_both_sentences_are_told():
+    error = DimensionsError("the older sentence", dimensions=7, native=8, model="m")
+    body = orjson.loads(error_reply(error).body)
+    assert body["message"] == "the older sentence"
+    assert body["error"]["message"] == (
+        "Model 'm' does not support Matryoshka embeddings; dimensions must be unset (received "
+        "dimensions=7)."
+    )

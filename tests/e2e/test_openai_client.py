@@ -136,7 +136,15 @@ def test_other_dimensions_are_a_bad_request(client: openai.OpenAI, dimensions: i
     error = body_of(raised.value)
     assert (error["code"], error["reason"]) == (400, "invalid_dimensions")
     assert (error["param"], error["allowed"]) == ("dimensions", [384])
-    assert "does not support matryoshka representation" in body_of(raised.value)["message"]
+    assert error["message"].endswith(
+        "does not support Matryoshka embeddings; dimensions must be unset (received "
+        f"dimensions={dimensions})."
+    )
+    whole = raised.value.response.json()
+    assert whole["message"].endswith(
+        "does not support matryoshka representation, changing output dimensions will lead to poor "
+        "results."
+    )
 
 
 def test_unknown_model_is_not_found(client: openai.OpenAI) -> None:

@@ -39,6 +39,7 @@ def check_dimensions(
             "dimensions will lead to poor results.",
             dimensions=dimensions,
             native=native,
+            model=model,
         )
     allowed = sorted({*matryoshka, native})
     is_every = allowed == list(range(1, native + 1))

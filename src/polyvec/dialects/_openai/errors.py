@@ -73,9 +73,24 @@ def error_reply(error: PolyvecError) -> Reply:
     message = _SERVER_FAULT if status == SERVER_ERROR else said_by_vllm(error)
     body = error_body(status, message, kind=kind, param=error.param, reason=error.code)
     if isinstance(error, DimensionsError):
-        allowed = sorted({error.native, *error.matryoshka} - {0})
-        return _reply({**body, "error": {**body["error"], "allowed": allowed}}, status, error)
+        return _reply(_with_lengths(body, error), status, error)
     return _reply(body, status, error)
+
+
+def _with_lengths(body: ErrorBody, error: DimensionsError) -> dict[str, Any]:
+    """With the lengths that are allowed, which the sentence may not name.
+
+    Where no other length is, releases of vLLM differ in words and shape: SGLang's and the older
+    ones' sentence stands at the top, today's in ``error``.
+    """
+    allowed = sorted({error.native, *error.matryoshka} - {0})
+    inner = {**body["error"], "allowed": allowed}
+    if error.model and not error.matryoshka:
+        inner["message"] = (
+            f"Model '{error.model}' does not support Matryoshka embeddings; dimensions must be "
+            f"unset (received dimensions={error.dimensions})."
+        )
+    return {**body, "error": inner}
 
 
 def error_body(
