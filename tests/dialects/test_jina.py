@@ -175,6 +175,24 @@ def test_a_task_in_a_body_of_openais_client_leaves_it_openais():
     assert isinstance(answered["data"][0]["embedding"], str)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"truncate": "end"},
+        {"outputs": ["dense"]},
+        {"truncate_prompt_tokens": -1},
+        {"prompt_name": None},
+        {"input": [1, 2, 3]},
+        {"input": [[1, 2], [3]]},
+    ],
+)
+def test_a_task_beside_what_jina_has_not_leaves_a_body_openais(fields):
+    body = {"input": ["a"], "task": "retrieval.query", **fields}
+    reply, answered = post("/v1/embeddings", body)
+    assert reply.status == 200
+    assert "created" in answered
+
+
 def test_one_type_gives_the_vector_itself():
     packed = np.packbits(EIGHT >= 0).tolist()
     assert _answered(embedding_type="float")["data"][0]["embedding"] == EIGHT.tolist()

@@ -13,6 +13,8 @@ _JINA_TASKS: Final = (
     "retrieval.query", "retrieval.passage", "text-matching", "code.query", "code.passage",
     "separation", "nl2code.query", "nl2code.passage", "classification", "clustering",
 )  # fmt: skip
+# What a body holds that only its task shows to be Jina's.
+_JINA_PLAIN: Final = frozenset(("model", "input", "task", "dimensions", "truncate"))
 _VOYAGE_FIELDS: Final = frozenset(("output_dtype", "output_dimension", "truncation"))
 _SGLANG_KEYS: Final = frozenset(("text", "image", "video"))
 
@@ -37,10 +39,16 @@ def is_jina(body: Any) -> bool:
     """Jina's embeddings, by a field or a task that only they have."""
     if not isinstance(body, dict) or is_infinity(body) or "input" not in body:
         return False
-    task = body.get("task")
-    # OpenAI's clients always say how they want the numbers, and may name a task of the model.
-    names_task = isinstance(task, str) and task in _JINA_TASKS and "encoding_format" not in body
-    return names_task or not _JINA_FIELDS.isdisjoint(body)
+    return not _JINA_FIELDS.isdisjoint(body) or _names_jina_task(body)
+
+
+def _names_jina_task(body: dict[str, Any]) -> bool:
+    """Whether a task makes it Jina's: OpenAI's bodies may name one as well, beside other fields."""
+    task, items = body.get("task"), body["input"]
+    if not isinstance(task, str) or task not in _JINA_TASKS or not body.keys() <= _JINA_PLAIN:
+        return False
+    is_ids = isinstance(items, list) and any(isinstance(item, int | list) for item in items)
+    return not is_ids and not isinstance(body.get("truncate"), str)
 
 
 def is_voyage(body: Any) -> bool:
