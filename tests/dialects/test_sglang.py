@@ -212,3 +212,11 @@ def test_a_wrong_model_is_named_on_every_route_with_a_body():
     ):
         reply, answered = post(path, {**body, "model": "none"})
         assert (reply.status, answered["error"]["reason"]) == (404, error.code)
+
+
+def test_items_beside_a_field_that_sglang_has_not_are_openais():
+    service = StubService()
+    body = {"input": [{"text": "a"}], "truncate": "end"}
+    reply, answered = post("/v1/embeddings", body, service)
+    assert (reply.status, service.requests[0].truncate) == (200, "end")
+    assert "created" in answered

@@ -17,6 +17,10 @@ _JINA_TASKS: Final = (
 _JINA_PLAIN: Final = frozenset(("model", "input", "task", "dimensions", "truncate"))
 _VOYAGE_FIELDS: Final = frozenset(("output_dtype", "output_dimension", "truncation"))
 _SGLANG_KEYS: Final = frozenset(("text", "image", "video"))
+# SGLang would ignore them, and whoever sends them means something by it.
+_NOT_SGLANG: Final = frozenset(
+    ("outputs", "prompt_name", "input_type", "task", "truncate", "truncate_prompt_tokens")
+)
 
 
 # /v1/embeddings and /embeddings.
@@ -65,6 +69,8 @@ def is_sglang(body: Any) -> bool:
     """
     items = body.get("input") if isinstance(body, dict) else None
     if not isinstance(items, list) or not items or not all(map(_is_item, items)):
+        return False
+    if not _NOT_SGLANG.isdisjoint(body):
         return False
     return not is_infinity(body) and not is_jina(body) and not is_voyage(body)
 
