@@ -18,7 +18,6 @@ from polyvec.dialects._openai.encoding import (
     encoded,
     parse_encoding,
     raw_reply,
-    short_numbers,
 )
 from polyvec.errors import InvalidInputError
 
@@ -151,9 +150,3 @@ def test_a_header_is_ascii_whatever_the_model_is_called():
     assert reply.headers["metadata"].isascii()
     assert "\n" not in reply.headers["metadata"]
     assert orjson.loads(reply.headers["metadata"])["model"] == "mödel\n"
-
-
-@given(ANY_FINITE)
-def test_short_numbers_read_back_to_the_same_float32(values):
-    assert np.array(short_numbers(values), np.float32).tobytes() == values.tobytes()
-    assert short_numbers(np.array([0.1], np.float32)) == [0.1]

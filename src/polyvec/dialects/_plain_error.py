@@ -1,14 +1,11 @@
 """Errors as one text under ``error``, which is how Ollama, Weaviate and Qdrant write them."""
 
-from typing import Final, TypedDict
+from typing import TypedDict
 
 from polyvec.dialects._base import Reply, retry_headers
 from polyvec.dialects._encode import json_reply
-from polyvec.dialects._openai.errors import SERVER_ERROR, error_status
+from polyvec.dialects._openai.errors import SERVER_ERROR, SERVER_FAULT, error_status
 from polyvec.errors import PolyvecError
-
-# What other errors say is for the operator: it may hold paths or a runtime's own words.
-_SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
 
 
 class PlainError(TypedDict):
@@ -28,5 +25,5 @@ def plain_error_reply(
         message: In place of the error's own; never for faults of the server.
     """
     usual, _ = error_status(error)
-    said = _SERVER_FAULT if usual == SERVER_ERROR else message or error.message
+    said = SERVER_FAULT if usual == SERVER_ERROR else message or error.message
     return json_reply(PlainError(error=said), status=status or usual, headers=retry_headers(error))

@@ -21,10 +21,9 @@ from polyvec.dialects._cohere.wire import (
     TokenizeBody,
 )
 from polyvec.dialects._encode import json_reply, rendered, wire_matrix, wire_vector
+from polyvec.dialects._openai.errors import SERVER_ERROR, SERVER_FAULT, error_status
 from polyvec.dialects._openai.wire import (
     INT64_MAX,
-    SERVER_ERROR,
-    error_status,
     optional_str,
     request_id,
     wrong_type,
@@ -43,9 +42,6 @@ from polyvec.types import (
     TokenizeRequest,
     Video,
 )
-
-# What other errors say is for the operator: it may hold paths or a runtime's own words.
-_SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
 
 
 def render(asked: Asked, result: EmbedResult, *, answer_id: str, version: str) -> Reply:
@@ -76,7 +72,7 @@ def render_error(error: PolyvecError, call: Call) -> Reply:
     Source: https://docs.cohere.com/reference/errors.
     """
     status, _ = error_status(error)
-    message = _SERVER_FAULT if status == SERVER_ERROR else error.message
+    message = SERVER_FAULT if status == SERVER_ERROR else error.message
     body = {"id": request_id(call), "message": message}
     return json_reply(body, status=status, headers=retry_headers(error))
 

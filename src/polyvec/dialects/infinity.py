@@ -20,10 +20,8 @@ from polyvec.dialects._infinity.wire import (
     RerankAnswer,
     RerankBody,
 )
-from polyvec.dialects._openai.encoding import short_numbers
+from polyvec.dialects._openai.errors import SERVER_ERROR, error_status
 from polyvec.dialects._openai.wire import (
-    SERVER_ERROR,
-    error_status,
     one_of,
     optional_bool,
     optional_int,
@@ -32,6 +30,7 @@ from polyvec.dialects._openai.wire import (
     wrong_type,
 )
 from polyvec.dialects._recognise import is_infinity, is_infinity_classify, is_infinity_rerank
+from polyvec.dialects._scores import best_first, names_of, short_numbers
 from polyvec.errors import (
     InvalidInputError,
     ModelNotFoundError,
@@ -267,9 +266,9 @@ async def _rerank(call: Call, service: Service) -> Reply:
     request, top_n, with_texts = parse_rerank(call.json_object())
     result = await service.score(request)
     numbers = short_numbers(result.scores)
-    order = sorted(range(len(numbers)), key=lambda index: -numbers[index])
     results: list[dict[str, Any]] = [
-        {"relevance_score": numbers[index], "index": index} for index in order[:top_n]
+        {"relevance_score": numbers[index], "index": index}
+        for index in best_first(result.scores, top_n)
     ]
     if with_texts:
         for one in results:
@@ -288,10 +287,11 @@ async def _classify(call: Call, service: Service) -> Reply:
 
 def _ranked(embedding: Embedding, labels: tuple[str, ...]) -> list[dict[str, Any]]:
     """Every label with its score, the likeliest first."""
-    scores = [] if embedding.scores is None else short_numbers(embedding.scores)
-    names = labels if len(labels) == len(scores) else [f"LABEL_{i}" for i in range(len(scores))]
-    found = [{"score": score, "label": name} for score, name in zip(scores, names, strict=True)]
-    return sorted(found, key=lambda one: -cast("float", one["score"]))
+    if embedding.scores is None:
+        return []
+    scores, names = short_numbers(embedding.scores), names_of(labels, len(embedding.scores))
+    order = best_first(embedding.scores)
+    return [{"score": scores[index], "label": names[index]} for index in order]
 
 
 DIALECT: Final = Dialect(

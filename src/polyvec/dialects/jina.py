@@ -12,8 +12,8 @@ from polyvec.dialects._base import Call, Dialect, Reply, Route
 from polyvec.dialects._content import parse_part
 from polyvec.dialects._encode import json_reply, rendered, wire_vector
 from polyvec.dialects._jina.wire import EmbedAnswer, EmbedBody, EmbeddingType
+from polyvec.dialects._openai.errors import error_reply
 from polyvec.dialects._openai.wire import (
-    error_reply,
     optional_bool,
     optional_int,
     optional_str,

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Endpoint, Reply, Route
 from polyvec.dialects._openai.embed import deployment_embeddings, embeddings
+from polyvec.dialects._openai.errors import error_reply
 from polyvec.dialects._openai.models import ModelList, ModelObject, get_model, list_models
 from polyvec.dialects._openai.schema import EmbeddingBody, EmbeddingList
-from polyvec.dialects._openai.wire import error_reply
 from polyvec.dialects._recognise import is_openai
 from polyvec.errors import PolyvecError
 

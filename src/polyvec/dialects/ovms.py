@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-import numpy as np
-
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import EncodingFormat, json_reply, rendered, wire_vector
+from polyvec.dialects._openai.errors import SERVER_ERROR, SERVER_FAULT
 from polyvec.dialects._openai.wire import token_vocabulary
 from polyvec.dialects._ovms.requests import (
     INVALID_JSON,
@@ -38,6 +37,7 @@ from polyvec.dialects._ovms.wire import (
     TokenizeAnswer,
     TokenizeBody,
 )
+from polyvec.dialects._scores import best_first
 from polyvec.errors import (
     AuthenticationError,
     ConfigError,
@@ -62,7 +62,6 @@ from polyvec.types import (
     TokenizeResult,
 )
 
-_SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
 _RELOADED: Final = 201
 _NOT_RELOADED: Final = 200
 # One long text beside many short ones would come back as many long ones.
@@ -95,10 +94,9 @@ def render_embeddings(result: EmbedResult, encoding: EncodingFormat) -> Reply:
 
 def render_ranking(request: ScoreRequest, result: ScoreResult, ranking: Ranking) -> Reply:
     """Return the best documents first; of equal ones the first."""
-    best = np.argsort(-result.scores, kind="stable")[: ranking.top_n]
     results = []
-    for index in best.tolist():
-        ranked = {"index": index, "relevance_score": float(result.scores[index])}
+    for index in best_first(result.scores, ranking.top_n):
+        ranked: dict[str, Any] = {"index": index, "relevance_score": float(result.scores[index])}
         if ranking.with_documents:
             ranked["document"] = {"text": request.documents[index]}
         results.append(ranked)
@@ -126,7 +124,7 @@ def render_config(cards: Iterable[ModelCard]) -> bytes:
 def render_error(error: PolyvecError, call: Call) -> Reply:
     """Return an error in OVMS's words where it has some, and in ours under ``detail``."""
     status, message = _status_and_message(error, call)
-    detail = _SERVER_FAULT if status == 500 else error.message  # noqa: PLR2004
+    detail = SERVER_FAULT if status == SERVER_ERROR else error.message
     body = OvmsError(error=message, detail=detail)
     return json_reply(body, status=status, headers=retry_headers(error))
 
@@ -145,7 +143,7 @@ def _status_and_message(error: PolyvecError, call: Call) -> tuple[int, str]:
     ):
         if isinstance(error, kind):
             return status, message
-    return 500, _SERVER_FAULT
+    return SERVER_ERROR, SERVER_FAULT
 
 
 def _words_for(error: InvalidInputError) -> str:

@@ -4,8 +4,9 @@ from typing import Final
 
 from polyvec.dialects._base import Call, Dialect, Endpoint, Reply, Route
 from polyvec.dialects._openai.embed import embeddings
+from polyvec.dialects._openai.errors import error_reply
 from polyvec.dialects._openai.schema import EmbeddingList
-from polyvec.dialects._openai.wire import error_reply, optional_str
+from polyvec.dialects._openai.wire import optional_str
 from polyvec.dialects._vllm.pooling import classify, pooling
 from polyvec.dialects._vllm.schema import (
     ClassifyList,

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from polyvec.dialects._base import Call, Dialect, Reply, Route, retry_headers
 from polyvec.dialects._encode import json_reply, rendered
-from polyvec.dialects._openai.encoding import short_numbers
-from polyvec.dialects._openai.wire import SERVER_ERROR, error_status, optional_str
+from polyvec.dialects._openai.errors import SERVER_ERROR, SERVER_FAULT, error_status
+from polyvec.dialects._openai.wire import optional_str
 from polyvec.dialects._purposes import VOYAGE_PURPOSES, embed_for
 from polyvec.dialects._quantize import wire_quantized
 from polyvec.dialects._recognise import is_voyage, is_voyage_rerank
+from polyvec.dialects._scores import best_first, short_numbers
 from polyvec.dialects._voyage.input import (
     Asked,
     Documents,
@@ -33,9 +34,6 @@ from polyvec.dialects._voyage.wire import (
 from polyvec.errors import PolyvecError
 from polyvec.service import Service
 from polyvec.types import Embedding, EmbedResult
-
-# What other errors say is for the operator: it may hold paths or a runtime's own words.
-_SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
 
 
 def render(asked: Asked, result: EmbedResult, usage: dict[str, int]) -> Reply:
@@ -73,7 +71,7 @@ def render_error(error: PolyvecError, _call: Call) -> Reply:
     Source: https://docs.voyageai.com/docs/error-codes.
     """
     status, _ = error_status(error)
-    message = _SERVER_FAULT if status == SERVER_ERROR else error.message
+    message = SERVER_FAULT if status == SERVER_ERROR else error.message
     return json_reply({"detail": message}, status=status, headers=retry_headers(error))
 
 
@@ -127,9 +125,9 @@ async def _rerank(call: Call, service: Service) -> Reply:
     request, top_k, with_texts = parse_rerank(call.json_object())
     result = await service.score(request)
     numbers = short_numbers(result.scores)
-    order = sorted(range(len(numbers)), key=lambda index: -numbers[index])
     data: list[dict[str, Any]] = [
-        {"index": index, "relevance_score": numbers[index]} for index in order[:top_k]
+        {"index": index, "relevance_score": numbers[index]}
+        for index in best_first(result.scores, top_k)
     ]
     if with_texts:
         for item in data:

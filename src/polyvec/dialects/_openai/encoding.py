@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
-import orjson
 
 from polyvec.dialects._base import Reply
 from polyvec.dialects._encode import base64_text, wire_vector
@@ -81,13 +80,6 @@ def encoded(values: Float32Array, encoding: Encoding) -> Float32Array | str:
         return wire_vector(values, "base64")
     raw = number_bytes(values, encoding.dtype, encoding.endianness)
     return base64_text(raw)
-
-
-def short_numbers(values: Float32Array) -> list[float]:
-    """Return numbers that are written with as few digits as tell float32 apart, shape (N,)."""
-    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
-    numbers: list[float] = orjson.loads(text)
-    return numbers
 
 
 def raw_reply(arrays: Sequence[Float32Array], encoding: Encoding, head: Mapping[str, Any]) -> Reply:

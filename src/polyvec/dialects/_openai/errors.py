@@ -32,7 +32,7 @@ _STATUS: Final[tuple[tuple[type[PolyvecError], int, str], ...]] = (
     (NotReadyError, 503, "ServiceUnavailableError"),
 )
 # What other errors say is for the operator: it may hold paths or a runtime's own words.
-_SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
+SERVER_FAULT: Final = "the server failed to answer this request; its log says why"
 _BUSY: Final = (
     "The engine is currently busy and cannot accept new requests. Please try again later or on a "
     "different instance."
@@ -70,7 +70,7 @@ def error_reply(error: PolyvecError) -> Reply:
     pymilvus reads a top-level ``message``, clients of FastAPI servers ``detail``.
     """
     status, kind = error_status(error)
-    message = _SERVER_FAULT if status == SERVER_ERROR else said_by_vllm(error)
+    message = SERVER_FAULT if status == SERVER_ERROR else said_by_vllm(error)
     body = error_body(status, message, kind=kind, param=error.param, reason=error.code)
     if isinstance(error, DimensionsError):
         return _reply(_with_lengths(body, error), status, error)

@@ -6,31 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from polyvec.dialects._base import Call, json_type
-from polyvec.dialects._openai.errors import SERVER_ERROR, error_reply, error_status
 from polyvec.errors import InvalidInputError, TokenIdError
 from polyvec.types import EmbedResult, Input, Output, Text, Tokens, Vocabulary
-
-__all__ = [
-    "EMPTY_INPUT",
-    "EMPTY_PROMPT",
-    "INT64_MAX",
-    "INT64_MIN",
-    "SERVER_ERROR",
-    "coerced_int",
-    "error_reply",
-    "error_status",
-    "one_of",
-    "optional_bool",
-    "optional_int",
-    "optional_str",
-    "parse_input",
-    "parse_outputs",
-    "request_id",
-    "token_usage",
-    "token_vocabulary",
-    "usage",
-    "wrong_type",
-]
 
 INT64_MAX: Final = 2**63 - 1
 INT64_MIN: Final = -(2**63)

@@ -16,6 +16,7 @@ from polyvec.dialects._openai.wire import (
     parse_input,
     wrong_type,
 )
+from polyvec.dialects._scores import best_first
 from polyvec.dialects._sglang.wire import Usage
 from polyvec.errors import InvalidInputError, UnsupportedInputError
 from polyvec.types import (
@@ -87,7 +88,6 @@ def parse_rerank(body: Mapping[str, Any], card: ModelCard) -> tuple[ScoreRequest
 
 def render_ranking(result: ScoreResult, ranking: Ranking, request_id: str) -> Reply:
     """Return the best documents first, without anything around them."""
-    best = np.argsort(-result.scores, kind="stable")[: ranking.top_n]
     return json_reply(
         [
             {
@@ -96,7 +96,7 @@ def render_ranking(result: ScoreResult, ranking: Ranking, request_id: str) -> Re
                 "index": index,
                 "meta_info": {"id": f"{request_id}_{index}"},
             }
-            for index in best.tolist()
+            for index in best_first(result.scores, ranking.top_n)
         ]
     )
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import orjson
 
 from polyvec import __version__
 from polyvec.dialects._base import Reply
 from polyvec.dialects._encode import json_reply, wire_vector
+from polyvec.dialects._scores import best_first, names_of, short_numbers
 from polyvec.dialects._tei.requests import Ask, RankAsk
 from polyvec.dialects._tei.wire import (
     Info,
@@ -79,16 +79,8 @@ def _rows(vectors: Any) -> list[Any]:
 def _sparse(vector: SparseVector | None) -> list[SparseValue]:
     if vector is None:
         return []
-    pairs = zip(vector.indexes.tolist(), _shortest(vector.values), strict=True)
+    pairs = zip(vector.indexes.tolist(), short_numbers(vector.values), strict=True)
     return [SparseValue(index=index, value=value) for index, value in pairs]
-
-
-def _shortest(values: Any) -> list[float]:
-    """Floats that are written as shortly as the float32 they come from."""
-    found: list[float] = orjson.loads(
-        orjson.dumps(wire_vector(values, "float"), option=orjson.OPT_SERIALIZE_NUMPY)
-    )
-    return found
 
 
 def similarities_reply(result: EmbedResult, headers: Mapping[str, str]) -> Reply:
@@ -109,11 +101,9 @@ def _predictions(embedding: Embedding, labels: tuple[str, ...], ask: Ask) -> lis
     scores = np.zeros(0, np.float32) if embedding.scores is None else embedding.scores
     if not ask.is_raw:
         scores = _softmax(scores) if len(scores) > 1 else _sigmoid(scores)
-    named = len(labels) == len(scores)
-    names = labels if named else tuple(f"LABEL_{index}" for index in range(len(scores)))
-    values = _shortest(scores)
-    order = np.argsort(-scores, kind="stable").tolist()
-    return [Prediction(score=values[index], label=names[index]) for index in order]
+    names = names_of(labels, len(scores))
+    values = short_numbers(scores)
+    return [Prediction(score=values[index], label=names[index]) for index in best_first(scores)]
 
 
 def ranks_reply(
@@ -126,9 +116,9 @@ def ranks_reply(
     scores = result.scores
     if "score" in card.outputs and not ask.is_raw:
         scores = _sigmoid(scores)
-    values = _shortest(scores)
+    values = short_numbers(scores)
     ranks = []
-    for index in np.argsort(-scores, kind="stable").tolist():
+    for index in best_first(scores):
         rank = Rank(index=index, score=values[index])
         text = ask.request.documents[index]
         if ask.with_text and isinstance(text, str):

@@ -9,10 +9,11 @@ from typing import Any, Final
 from polyvec.dialects._base import Call, Reply
 from polyvec.dialects._encode import json_reply, rendered
 from polyvec.dialects._openai.embed import Asked, parse
-from polyvec.dialects._openai.encoding import Encoding, encoded, raw_reply, short_numbers
+from polyvec.dialects._openai.encoding import Encoding, encoded, raw_reply
 from polyvec.dialects._openai.params import TASK_OF, check_max_tokens, check_outputs
 from polyvec.dialects._openai.wire import optional_str, request_id, token_vocabulary, usage
 from polyvec.dialects._purposes import COHERE_PURPOSES, embed_for
+from polyvec.dialects._scores import short_numbers
 from polyvec.errors import InvalidInputError
 from polyvec.service import Service
 from polyvec.types import Embedding, EmbedResult, Float32Array, ModelCard, Output

@@ -5,13 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from polyvec.dialects._base import Call, Reply, json_type
 from polyvec.dialects._content import parse_content, parse_part
 from polyvec.dialects._encode import json_reply
 from polyvec.dialects._litellm import suited_to_litellm
-from polyvec.dialects._openai.encoding import short_numbers
 from polyvec.dialects._openai.params import (
     check_max_tokens,
     given_id,
@@ -29,6 +26,7 @@ from polyvec.dialects._openai.wire import (
     token_usage,
     wrong_type,
 )
+from polyvec.dialects._scores import best_first, short_numbers
 from polyvec.errors import InvalidInputError, UnsupportedInputError
 from polyvec.service import Service
 from polyvec.types import Input, MediaPart, ModelCard, ScoreRequest, ScoreResult, Text
@@ -146,7 +144,7 @@ async def rerank(call: Call, service: Service) -> Reply:
     _check(request, service.find(request.model))
     result = await service.score(request)
     numbers = short_numbers(result.scores)
-    order = np.argsort(-result.scores, kind="stable")[: ranking.top_n].tolist()
+    order = best_first(result.scores, ranking.top_n)
     results = [_ranked(request.documents[i], i, numbers[i], ranking.with_texts) for i in order]
     version = "2" if call.path.startswith("/v2/") else "1"
     meta = {
